@@ -1,0 +1,33 @@
+/*
+ * mals_errors.h
+ *		What every file of mals includes first: PostgreSQL's basics and the few
+ *		shapes of error that are raised in more than one place.
+ *
+ * SQLSTATEs of mals (part of its contract):
+ *	22004	a required value is missing
+ *	22023	a value is out of range or unknown
+ *	22P02	text does not parse as a value of its type
+ *	42501	not allowed
+ *	P0002	no such entry
+ *	55000	the server or the session is not in the state this needs
+ *	25006	the server or the transaction is read-only
+ */
+#ifndef MALS_ERRORS_H
+#define MALS_ERRORS_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/errcodes.h"
+
+/* Raises 22023 for an argument whose value is out of its range. */
+#define mals_error_range(arg, fmt, ...)                                                            \
+	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),                                       \
+			errmsg("%s is out of range", (arg)), errhint(fmt, ##__VA_ARGS__))
+
+/* Raises 22004 for a required argument that is NULL. */
+#define mals_error_missing(arg, fmt, ...)                                                          \
+	ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s is required", (arg)),       \
+			errhint(fmt, ##__VA_ARGS__))
+
+#endif /* MALS_ERRORS_H */
