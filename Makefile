@@ -85,4 +85,4 @@ coverage:
 	find src -name '*.gcda' -exec rm -f {} +
 	$(MAKE) --no-print-directory tempcheck COPT=--coverage
 	@for o in $(OBJS); do gcov -n -r -o "$$o" "$${o%.o}.c"; done | \
-		awk '/^File/ { f = $$2 } /^Lines executed/ { sub(/^Lines executed:/, ""); print f ": " $$0 }'
+		awk '/^File/ { f = $$2 } /^Lines/ && f { sub(/.*:/, ""); print f ": " $$0; f = "" }'
