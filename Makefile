@@ -62,8 +62,8 @@ $(DATA_built): $(INSTALL_PARTS) mals.control
 .PHONY: stage tempcheck demo demo-stop format format-check coverage
 
 stage:
-	rm -rf tmp_stage
-	$(MAKE) --no-print-directory install DESTDIR='$(CURDIR)/tmp_stage' with_llvm=no >/dev/null
+	@rm -rf tmp_stage
+	@$(MAKE) --no-print-directory install DESTDIR='$(CURDIR)/tmp_stage' with_llvm=no >/dev/null
 
 tempcheck: stage
 	@PG_CONFIG='$(PG_CONFIG)' PROVE='$(PROVE)' REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' \
