@@ -95,6 +95,9 @@ extern void mals_merge_value(MalsMerge *merge, const char *key, int keylen,
 							 const JsonbValue *value, const char *source);
 extern Jsonb *mals_merge_end(MalsMerge *merge);
 
+/* The same as a tree in memory (jbvObject); its values must not be jbvBinary. */
+extern void mals_merge_end_value(MalsMerge *merge, JsonbValue *result);
+
 /* uuid.c: ids. A UUIDv7 whose 12 bits after the milliseconds carry the microseconds. */
 extern void mals_uuid_make(TimestampTz ts, pg_uuid_t *id);
 extern void mals_uuid_floor(TimestampTz ts, pg_uuid_t *id); /* the least id of a time, clamped */
