@@ -19,4 +19,29 @@
 #define mals_soft_error(context, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
+/* Makes a JSON lexer over a string in the database's encoding. */
+#if PG_VERSION_NUM >= 170000
+#define mals_json_lexer(json) \
+	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), false)
+#else
+#define mals_json_lexer(json) \
+	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), false)
+#endif
+
+/* Inserts a tuple's index entries; checks one constraint ahead of inserting. */
+#if PG_VERSION_NUM >= 160000
+#define mals_insert_index_tuples(rri, slot, estate, no_dup_error, conflict, arbiters)              \
+	ExecInsertIndexTuples(rri, slot, estate, false, no_dup_error, conflict, arbiters, false)
+#else
+#define mals_insert_index_tuples(rri, slot, estate, no_dup_error, conflict, arbiters)              \
+	ExecInsertIndexTuples(rri, slot, estate, false, no_dup_error, conflict, arbiters)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define mals_check_index_constraints(rri, slot, estate, conflict, none, arbiters)                  \
+	ExecCheckIndexConstraints(rri, slot, estate, conflict, none, arbiters)
+#else
+#define mals_check_index_constraints(rri, slot, estate, conflict, none, arbiters)                  \
+	ExecCheckIndexConstraints(rri, slot, estate, conflict, arbiters)
+#endif
+
 #endif /* MALS_COMPAT_H */

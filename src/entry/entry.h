@@ -68,6 +68,12 @@ extern void mals_entry_init(MalsEntry *entry, int index);
 extern bool mals_entry_finish(MalsEntry *entry);
 
 /*
+ * Gives a finished entry a server's id in place of the sender's, which is kept
+ * as refused_key and in the metadata.
+ */
+extern void mals_entry_refuse_id(MalsEntry *entry);
+
+/*
  * How errors name a field: "level", or "entry 17: level" in a batch. Messages
  * read errmsg("%s: …", mals_entry_field(entry, "level"), …).
  */

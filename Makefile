@@ -1,0 +1,88 @@
+# mals: structured logs in PostgreSQL. PGXS only.
+#
+#   make, make install, make installcheck    as with every extension
+#   make tempcheck [DEBUG=1] [COPT=...]      build, stage, run every test suite; installs nothing
+#   make demo, make demo-stop                a throw-away server with real log entries
+#   make format, make format-check           clang-format over src/
+#   make coverage                            tempcheck, then lines covered by file
+#
+# COPT adds flags to compiler and linker, such as
+# COPT='-fsanitize=undefined -fno-sanitize-recover=all'.
+
+EXTENSION = mals
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" mals.control)
+
+MODULE_big = mals
+SOURCES := $(sort $(wildcard src/*.c src/*/*.c))
+INCLUDES := $(sort $(wildcard src/*.h src/*/*.h))
+OBJS = $(SOURCES:.c=.o)
+
+INSTALL_PARTS := $(sort $(wildcard sql/install/[0-9]*.sql))
+DATA = $(sort $(wildcard sql/upgrade/*.sql))
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+PG_CPPFLAGS = -I$(srcdir)/src
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
+ifdef DEBUG
+PG_CFLAGS += -DUSE_ASSERT_CHECKING -DMALS_DEBUG -O1 -g
+endif
+
+# Tests are found by wildcard and find the extension created (--load-extension).
+REGRESS = $(basename $(notdir $(sort $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+ISOLATION = $(basename $(notdir $(sort $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation --outputdir=. --load-extension=$(EXTENSION)
+TAP := $(sort $(wildcard test/t/*.pl))
+ifneq ($(TAP),)
+TAP_TESTS = 1
+PROVE_TESTS = $(TAP)
+PROVE_FLAGS += -I test/lib
+endif
+
+EXTRA_CLEAN = tmp_check tmp_stage tmp_flags \
+	$(foreach suffix,gcno gcda,$(wildcard src/*.$(suffix) src/*/*.$(suffix)))
+
+PG_CONFIG = pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS knows no dependencies on headers: every object depends on all of them,
+# and on the flags and the server it is compiled for.
+FLAGS := $(VERSION) $(CC) $(CFLAGS)
+ifneq ($(FLAGS),$(shell cat tmp_flags 2>/dev/null))
+$(shell printf '%s\n' '$(FLAGS)' >tmp_flags)
+endif
+$(OBJS) $(OBJS:.o=.bc): $(INCLUDES) tmp_flags
+
+$(DATA_built): $(INSTALL_PARTS) mals.control
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
+	  cat $(INSTALL_PARTS); } >$@.tmp
+	mv $@.tmp $@
+
+.PHONY: stage tempcheck demo demo-stop format format-check coverage
+
+stage:
+	rm -rf tmp_stage
+	$(MAKE) --no-print-directory install DESTDIR='$(CURDIR)/tmp_stage' with_llvm=no >/dev/null
+
+tempcheck: stage
+	@PG_CONFIG='$(PG_CONFIG)' PROVE='$(PROVE)' REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' \
+		TAP='$(TAP)' test/tempcheck
+
+demo: stage
+	@PG_CONFIG='$(PG_CONFIG)' test/demo/run start
+
+demo-stop:
+	@PG_CONFIG='$(PG_CONFIG)' test/demo/run stop
+
+format:
+	clang-format -i $(SOURCES) $(INCLUDES)
+
+format-check:
+	clang-format --dry-run -Werror $(SOURCES) $(INCLUDES)
+
+coverage:
+	find src -name '*.gcda' -exec rm -f {} +
+	$(MAKE) --no-print-directory tempcheck COPT=--coverage
+	@for o in $(OBJS); do gcov -n -r -o "$$o" "$${o%.o}.c"; done | \
+		awk '/^File/ { f = $$2 } /^Lines/ && f { sub(/.*:/, ""); print f ": " $$0; f = "" }'

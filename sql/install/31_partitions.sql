@@ -1,0 +1,35 @@
+-- Partitions: how one is made.
+--
+-- The indexes of a partition, and what each is for:
+--
+-- PRIMARY KEY (id)   mals_get, safe retries; and, as the order of ids is the
+--                    order of (ts, id), every search by time: the newest
+--                    entries, an hour, an export in order.
+-- (agent_id, id)     one agent's entries, newest first.
+-- (trace_id)         one trace, over all partitions.
+-- (correlation_id)   one request or task, over all partitions.
+-- (id) of errors     the latest errors, summaries.
+-- brin (ts)          plain SQL with a condition on ts alone.
+
+CREATE FUNCTION mals._partition_ddl(name text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format($ddl$
+    CREATE TABLE mals.%1$I (LIKE mals.entries INCLUDING STORAGE INCLUDING COMPRESSION);
+    ALTER TABLE mals.%1$I ADD CONSTRAINT %2$I PRIMARY KEY (id);
+    CREATE INDEX %3$I ON mals.%1$I (agent_id, id);
+    CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
+    CREATE INDEX %5$I ON mals.%1$I (correlation_id) WHERE correlation_id IS NOT NULL;
+    CREATE INDEX %6$I ON mals.%1$I (id) INCLUDE (fingerprint, agent_id, level)
+      WHERE level OPERATOR(@extschema@.>=) 'error';
+    CREATE INDEX %7$I ON mals.%1$I USING brin (ts);
+  $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
+    name || '_errors', name || '_ts')
+$$;
+COMMENT ON FUNCTION mals._partition_ddl(text) IS 'The statements that make an empty partition, not yet attached.';
+
+CREATE FUNCTION mals_make_partitions(from_ts timestamptz, to_ts timestamptz) RETURNS int
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION mals_make_partitions(timestamptz, timestamptz) IS
+  'Makes the missing partitions for entries of from_ts (inclusive) to to_ts (exclusive), mals.partition_interval each, and returns how many it made. Partitions are committed by a background worker: they stay when the caller rolls back. Errors: 22023 for infinite times, an end before the start, or more partitions than mals.max_partitions; 55000 if no worker could make them.';

@@ -1,0 +1,335 @@
+/*
+ * mals_guc.c
+ *		Every setting of mals, in alphabetical order.
+ *
+ * A setting that is text for the user and something else for the code keeps the
+ * parsed value in a static beside it. Check hooks parse without raising errors
+ * (they also run where an error would stop the server), assign hooks parse
+ * again: they are only given what was checked.
+ */
+#include "mals_errors.h"
+
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "mals_compat.h"
+#include "mals_guc.h"
+#include "entry/entry.h"
+
+char *mals_agent_id = NULL;
+char *mals_category = NULL;
+char *mals_correlation_id = NULL;
+char *mals_session_key = NULL;
+char *mals_source = NULL;
+int mals_max_partitions = 2000;
+int mals_partition_interval = MALS_PARTITION_DAY;
+int64 mals_max_future;
+int64 mals_retention;
+
+/* The texts of settings that are read through their parsed values. */
+static char *context_text = NULL;
+static char *level_text = NULL;
+static char *max_future_text = NULL;
+static char *max_past_text = NULL;
+static char *min_level_text = NULL;
+static char *parent_id_text = NULL;
+static char *retention_text = NULL;
+static char *trace_id_text = NULL;
+
+/* The parsed values. */
+static Jsonb *context_object = NULL;	/* in TopMemoryContext, made at first use */
+static bool has_default_level = false;
+static MalsLevel default_level;
+static MalsLevel min_level = MALS_LEVEL_TRACE;
+static bool has_parent_id = false;
+static bool has_trace_id = false;
+static pg_uuid_t parent_id;
+static pg_uuid_t trace_id;
+static int64 max_past;
+
+static const struct config_enum_entry partition_intervals[] = {
+	{"1 hour", MALS_PARTITION_HOUR, false},
+	{"1 day", MALS_PARTITION_DAY, false},
+	{"1 week", MALS_PARTITION_WEEK, false},
+	{"hour", MALS_PARTITION_HOUR, true},
+	{"day", MALS_PARTITION_DAY, true},
+	{"week", MALS_PARTITION_WEEK, true},
+	{NULL, 0, false},
+};
+
+/* Tells whether a text setting holds something. */
+static bool
+is_set(const char *value)
+{
+	return value != NULL && *value != '\0';
+}
+
+/*
+ * Reads an interval as microseconds, a day as 24 hours and a month as 30 days;
+ * false if the text is no interval or is of 10,000 years or more.
+ */
+static bool
+parse_interval(const char *text, int64 *result)
+{
+	char workbuf[256];
+	char *field[MAXDATEFIELDS];
+	int ftype[MAXDATEFIELDS];
+	int nf;
+	int dtype;
+	struct pg_itm_in itm;
+	Interval interval;
+
+	memset(&itm, 0, sizeof(itm));
+	if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nf) != 0 ||
+		DecodeInterval(field, ftype, nf, INTERVAL_FULL_RANGE, &dtype, &itm) != 0 ||
+		dtype != DTK_DELTA || itmin2interval(&itm, &interval) != 0 ||
+		Abs((int64) interval.month) >= 120000 || Abs((int64) interval.day) >= 3652500 ||
+		interval.time / USECS_PER_DAY >= 3652500 || interval.time / USECS_PER_DAY <= -3652500)
+		return false;
+	*result = interval.time +
+		(interval.day + (int64) interval.month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	return true;
+}
+
+/* Checks an interval of at least so many microseconds. */
+static bool
+check_interval(const char *value, int64 least)
+{
+	int64 interval;
+
+	if (!parse_interval(value, &interval))
+	{
+		GUC_check_errhint("Give an interval such as \"30 days\" or \"1 hour\".");
+		return false;
+	}
+	if (interval < least)
+	{
+		GUC_check_errdetail(least > 0 ? "The interval must be more than zero."
+										  : "The interval must not be negative.");
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_retention(char **value, void **extra, GucSource guc_source)
+{
+	return check_interval(*value, 1);
+}
+
+static void
+assign_retention(const char *value, void *extra)
+{
+	(void) parse_interval(value, &mals_retention);
+}
+
+static bool
+check_max_future(char **value, void **extra, GucSource guc_source)
+{
+	return check_interval(*value, 0);
+}
+
+static void
+assign_max_future(const char *value, void *extra)
+{
+	(void) parse_interval(value, &mals_max_future);
+}
+
+static bool
+check_max_past(char **value, void **extra, GucSource guc_source)
+{
+	return !is_set(*value) || strcmp(*value, "-1") == 0 || check_interval(*value, 0);
+}
+
+static void
+assign_max_past(const char *value, void *extra)
+{
+	if (is_set(value) && strcmp(value, "-1") != 0)
+		(void) parse_interval(value, &max_past);
+}
+
+static bool
+check_level(char **value, void **extra, GucSource guc_source)
+{
+	MalsLevel level;
+
+	if (!is_set(*value) || mals_level_parse(*value, strlen(*value), &level))
+		return true;
+	GUC_check_errhint("Levels are: %s.", MALS_LEVEL_NAMES);
+	return false;
+}
+
+static void
+assign_level(const char *value, void *extra)
+{
+	has_default_level = is_set(value) && mals_level_parse(value, strlen(value), &default_level);
+}
+
+static void
+assign_min_level(const char *value, void *extra)
+{
+	if (!is_set(value) || !mals_level_parse(value, strlen(value), &min_level))
+		min_level = MALS_LEVEL_TRACE;
+}
+
+static bool
+check_uuid(char **value, void **extra, GucSource guc_source)
+{
+	pg_uuid_t id;
+
+	if (!is_set(*value) || mals_uuid_parse(*value, strlen(*value), &id))
+		return true;
+	GUC_check_errhint("Give a UUID, or nothing to unset it.");
+	return false;
+}
+
+static void
+assign_parent_id(const char *value, void *extra)
+{
+	has_parent_id = is_set(value) && mals_uuid_parse(value, strlen(value), &parent_id);
+}
+
+static void
+assign_trace_id(const char *value, void *extra)
+{
+	has_trace_id = is_set(value) && mals_uuid_parse(value, strlen(value), &trace_id);
+}
+
+static bool
+check_context(char **value, void **extra, GucSource guc_source)
+{
+	JsonLexContext *lex;
+	const char *p = *value;
+
+	if (!is_set(p))
+		return true;
+	while (isspace((unsigned char) *p))
+		p++;
+	lex = mals_json_lexer(*value);
+	if (*p == '{' && pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS)
+		return true;
+	GUC_check_errhint("Give a JSON object, such as {\"host\": \"web-1\"}, or nothing to unset it.");
+	return false;
+}
+
+static void
+assign_context(const char *value, void *extra)
+{
+	if (context_object)
+		pfree(context_object);
+	context_object = NULL;
+}
+
+bool
+mals_default_level(MalsLevel *level)
+{
+	if (has_default_level)
+		*level = default_level;
+	return has_default_level;
+}
+
+const pg_uuid_t *
+mals_default_trace_id(void)
+{
+	return has_trace_id ? &trace_id : NULL;
+}
+
+const pg_uuid_t *
+mals_default_parent_id(void)
+{
+	return has_parent_id ? &parent_id : NULL;
+}
+
+Jsonb *
+mals_context_object(void)
+{
+	if (context_object == NULL && is_set(context_text))
+	{
+		Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														   CStringGetDatum(context_text)));
+
+		context_object = MemoryContextAlloc(TopMemoryContext, VARSIZE(parsed));
+		memcpy(context_object, parsed, VARSIZE(parsed));
+		pfree(parsed);
+	}
+	return context_object;
+}
+
+MalsLevel
+mals_min_level(void)
+{
+	return min_level;
+}
+
+/* By default an entry may be as old as the longest retention. */
+int64
+mals_max_past(void)
+{
+	if (!is_set(max_past_text))
+		return mals_retention;
+	return strcmp(max_past_text, "-1") == 0 ? -1 : max_past;
+}
+
+void
+mals_set_setting(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, 0, false);
+}
+
+/* Defines a text setting that any role may set. */
+static void
+define_text(const char *name, const char *description, char **variable, const char *boot,
+			GucContext context, GucStringCheckHook check, GucStringAssignHook assign)
+{
+	DefineCustomStringVariable(name, description, NULL, variable, boot, context, 0, check, assign,
+							   NULL);
+}
+
+void
+mals_guc_init(void)
+{
+	define_text("mals.agent_id", "Agent of entries that name none.", &mals_agent_id, "",
+				PGC_USERSET, NULL, NULL);
+	define_text("mals.category", "Category of entries that name none.", &mals_category, "",
+				PGC_USERSET, NULL, NULL);
+	define_text("mals.context", "JSON object that is merged under the metadata of every entry.",
+				&context_text, "", PGC_USERSET, check_context, assign_context);
+	define_text("mals.correlation_id", "Correlation id of entries that name none.",
+				&mals_correlation_id, "", PGC_USERSET, NULL, NULL);
+	define_text("mals.level", "Level of entries that name none (default info).", &level_text, "",
+				PGC_USERSET, check_level, assign_level);
+	define_text("mals.max_future",
+				"How far ahead of the server's clock an entry's time may be.", &max_future_text,
+				"1 hour", PGC_SUSET, check_max_future, assign_max_future);
+	DefineCustomIntVariable("mals.max_partitions",
+							"Most partitions that logging makes; entries that need more are stored "
+							"at the time they are received.",
+							NULL, &mals_max_partitions, 2000, 1, 100000, PGC_SUSET, 0, NULL, NULL,
+							NULL);
+	define_text("mals.max_past",
+				"How old an entry's time may be (default: the longest retention; -1: any age).",
+				&max_past_text, "", PGC_SUSET, check_max_past, assign_max_past);
+	define_text("mals.min_level", "Entries of lower levels are not stored.", &min_level_text,
+				"trace", PGC_USERSET, check_level, assign_min_level);
+	define_text("mals.parent_id", "Parent entry of entries that name none.", &parent_id_text, "",
+				PGC_USERSET, check_uuid, assign_parent_id);
+	DefineCustomEnumVariable("mals.partition_interval", "Time that one new partition covers.",
+							 NULL, &mals_partition_interval, MALS_PARTITION_DAY,
+							 partition_intervals, PGC_SUSET, 0, NULL, NULL, NULL);
+	define_text("mals.retention", "How long entries are kept.", &retention_text, "30 days",
+				PGC_SUSET, check_retention, assign_retention);
+	define_text("mals.session_key", "Session of entries that name none.", &mals_session_key, "",
+				PGC_USERSET, NULL, NULL);
+	define_text("mals.source", "Source of entries that name none (default api).", &mals_source,
+				"", PGC_USERSET, NULL, NULL);
+	define_text("mals.trace_id", "Trace of entries that name none.", &trace_id_text, "",
+				PGC_USERSET, check_uuid, assign_trace_id);
+	MarkGUCPrefixReserved("mals");
+}

@@ -1,0 +1,49 @@
+/*
+ * mals_guc.h
+ *		The settings of mals, as the code reads them.
+ */
+#ifndef MALS_GUC_H
+#define MALS_GUC_H
+
+#include "mals_errors.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "types/types.h"
+
+/* Context: what fills in an entry's missing fields. NULL or '' is "not set". */
+extern char *mals_agent_id;
+extern char *mals_category;
+extern char *mals_correlation_id;
+extern char *mals_session_key;
+extern char *mals_source;
+extern bool mals_default_level(MalsLevel *level);	/* mals.level; false: not set */
+extern const pg_uuid_t *mals_default_trace_id(void); /* NULL: not set */
+extern const pg_uuid_t *mals_default_parent_id(void);
+extern Jsonb *mals_context_object(void);	/* mals.context, lives until it is changed; or NULL */
+
+extern MalsLevel mals_min_level(void);
+
+/* The clock rule and partitions. */
+extern int mals_max_partitions;
+extern int64 mals_max_future;	/* microseconds */
+extern int64 mals_retention;	/* microseconds */
+extern int64 mals_max_past(void);	/* microseconds, or -1 for any age */
+
+typedef enum MalsPartitionUnit
+{
+	MALS_PARTITION_HOUR,
+	MALS_PARTITION_DAY,
+	MALS_PARTITION_WEEK
+} MalsPartitionUnit;
+
+extern int mals_partition_interval; /* a MalsPartitionUnit */
+
+/* Sets a setting of this session, as SET would. */
+extern void mals_set_setting(const char *name, const char *value);
+
+extern void mals_guc_init(void);
+
+#endif /* MALS_GUC_H */

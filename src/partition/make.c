@@ -1,0 +1,352 @@
+/*
+ * make.c
+ *		Finds the partition of a time, and makes it where it is missing.
+ *
+ * A partition is a table made like mals.entries, given its indexes, and then
+ * attached, which takes SHARE UPDATE EXCLUSIVE on mals.entries: no reader and
+ * no writer waits for that. But it is held to the end of its transaction, so
+ * that a caller who made a partition and then sat idle would stall everyone
+ * who needs another one. Therefore a background worker makes and commits it,
+ * and the caller waits. Callers queue up on a lock of their own (an object
+ * lock beside mals.entries, released before the transaction ends), so that one
+ * worker serves all who miss the same partition.
+ */
+#include "mals_errors.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "mals_guc.h"
+#include "entry/entry.h"
+#include "partition/partition.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(mals_make_partitions);
+
+/* Most partitions that logging makes for one statement. */
+#define MAX_MADE_BY_STATEMENT 100
+
+/* The sub-object id of the lock that callers queue up on. */
+#define QUEUE_LOCK 1
+
+/* Partitions made for the current statement. */
+static TimestampTz made_for_statement = 0;
+static int made_count = 0;
+
+Oid
+mals_relation_oid(const char *name)
+{
+	Oid schema = get_namespace_oid("mals", true);
+	Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+
+	if (!OidIsValid(relation))
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("relation mals.%s does not exist", name),
+				errhint("Run CREATE EXTENSION mals in this database."));
+	return relation;
+}
+
+/* Reads a bound of mals.entries' partitions. */
+static TimestampTz
+bound(PartitionBoundInfo bounds, int i)
+{
+	switch (bounds->kind[i][0])
+	{
+		case PARTITION_RANGE_DATUM_MINVALUE:
+			return DT_NOBEGIN;
+		case PARTITION_RANGE_DATUM_MAXVALUE:
+			return DT_NOEND;
+		default:
+			return DatumGetTimestampTz(bounds->datums[i][0]);
+	}
+}
+
+MalsPlace
+mals_partition_find(Relation entries, TimestampTz ts)
+{
+	PartitionKey key = RelationGetPartitionKey(entries);
+	PartitionDesc partitions = RelationGetPartitionDesc(entries, true);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	MalsPlace place = {InvalidOid, DT_NOBEGIN, DT_NOEND};
+	Datum value = TimestampTzGetDatum(ts);
+	bool equal;
+	int offset;
+	int index;
+
+	if (partitions->nparts == 0)
+		return place;
+	offset = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds, 1, &value,
+										   &equal);
+	if (offset >= 0)
+		place.from = bound(bounds, offset);
+	if (offset + 1 < bounds->ndatums)
+		place.to = bound(bounds, offset + 1);
+	index = bounds->indexes[offset + 1];
+	if (index >= 0)
+		place.partition = partitions->oids[index];
+	return place;
+}
+
+bool
+mals_partition_available(TimestampTz ts)
+{
+	/* the last one found; that it was dropped since does no harm, it is made again */
+	static MalsPlace last = {InvalidOid, 0, 0};
+	Relation entries;
+	int count;
+
+	if (ts >= last.from && ts < last.to)
+		return true;
+
+	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	last = mals_partition_find(entries, ts);
+	count = RelationGetPartitionDesc(entries, true)->nparts;
+	table_close(entries, AccessShareLock);
+	if (OidIsValid(last.partition))
+		return true;
+	last.from = last.to = 0;
+
+	if (made_for_statement != GetCurrentStatementStartTimestamp())
+	{
+		made_for_statement = GetCurrentStatementStartTimestamp();
+		made_count = 0;
+	}
+	return count < mals_max_partitions && made_count < MAX_MADE_BY_STATEMENT;
+}
+
+/* The length of partitions of a MalsPartitionUnit, in microseconds. */
+static int64
+unit_length(int unit)
+{
+	switch (unit)
+	{
+		case MALS_PARTITION_HOUR:
+			return USECS_PER_HOUR;
+		case MALS_PARTITION_WEEK:
+			return 7 * USECS_PER_DAY;
+		default:
+			return USECS_PER_DAY;
+	}
+}
+
+/* Lays a partition of the usual length into the gap around a time. */
+static void
+fit_into_gap(MalsPlace *gap, TimestampTz ts, int unit)
+{
+	/* from 2000-01-01 00:00 UTC, a Saturday; weeks begin on Mondays */
+	TimestampTz origin = unit == MALS_PARTITION_WEEK ? 2 * USECS_PER_DAY : 0;
+	int64 length = unit_length(unit);
+	TimestampTz from;
+
+	from = ts - origin;
+	from -= from % length;
+	if (from > ts - origin)
+		from -= length;
+	from += origin;
+	gap->from = Max(gap->from, from);
+	gap->to = Min(gap->to, from + length);
+}
+
+/* Chooses the name of a partition that begins at a time. */
+static char *
+choose_name(TimestampTz from)
+{
+	struct pg_tm tm;
+	fsec_t fsec;
+	Oid schema = get_namespace_oid("mals", false);
+	StringInfoData name;
+	int len;
+
+	if (timestamp2tm(from, NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "partition bound out of range");
+	initStringInfo(&name);
+	appendStringInfo(&name, "entries_%04d%02d%02d", tm.tm_year, tm.tm_mon, tm.tm_mday);
+	if (tm.tm_hour != 0)
+		appendStringInfo(&name, "_%02d", tm.tm_hour);
+	/* a detached partition or a table of the user's may have the name */
+	len = name.len;
+	for (int i = 2; OidIsValid(get_relname_relid(name.data, schema)); i++)
+	{
+		name.len = len;
+		appendStringInfo(&name, "_%d", i);
+	}
+	return name.data;
+}
+
+/* Makes the table of a partition, with its indexes, and attaches it. */
+static void
+create_partition(const MalsPlace *place)
+{
+	Oid argtype = TEXTOID;
+	Datum arg;
+	char *name = choose_name(place->from);
+	char *ddl;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	arg = CStringGetTextDatum(name);
+	if (SPI_execute_with_args("SELECT mals._partition_ddl($1)", 1, &argtype, &arg, NULL, true,
+							  1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "mals._partition_ddl failed");
+	ddl = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (SPI_execute(ddl, false, 0) < 0)
+		elog(ERROR, "could not make partition \"%s\"", name);
+	ddl = psprintf("ALTER TABLE mals.entries ATTACH PARTITION mals.%s FOR VALUES FROM (%s) TO (%s)",
+				   quote_identifier(name),
+				   quote_literal_cstr(pstrdup(timestamptz_to_str(place->from))),
+				   quote_literal_cstr(pstrdup(timestamptz_to_str(place->to))));
+	if (SPI_execute(ddl, false, 0) < 0)
+		elog(ERROR, "could not attach partition \"%s\"", name);
+	SPI_finish();
+}
+
+bool
+mals_partition_create_next(TimestampTz *ts, int unit)
+{
+	Relation entries = table_open(mals_relation_oid("entries"), ShareUpdateExclusiveLock);
+	Oid owner = entries->rd_rel->relowner;
+	MalsPlace place = mals_partition_find(entries, *ts);
+	bool missing = !OidIsValid(place.partition);
+
+	table_close(entries, NoLock);
+	if (missing)
+	{
+		Oid user;
+		int context;
+
+		fit_into_gap(&place, *ts, unit);
+		GetUserIdAndSecContext(&user, &context);
+		SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+		create_partition(&place);
+		SetUserIdAndSecContext(user, context);
+		CommandCounterIncrement();
+	}
+	*ts = place.to;
+	return missing;
+}
+
+/* As mals_partition_create_next, but waits for locks no longer than 200 ms. */
+static bool
+make_in_place(TimestampTz *ts)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int nest = NewGUCNestLevel();
+	bool made = false;
+
+	(void) set_config_option("lock_timeout", "200ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	PG_TRY();
+	{
+		made = mals_partition_create_next(ts, mals_partition_interval);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			FlushErrorState();
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("no background worker is free to make a partition, and mals.entries is "
+						   "locked"),
+					errhint("Raise max_worker_processes, or make partitions ahead with "
+							"mals_make_partitions."));
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, nest);
+	return made;
+}
+
+/*
+ * Has a worker make the partitions of [from, to), or makes them in place where
+ * no worker can be had, or could not see mals.entries because this transaction
+ * made it. Returns how many.
+ */
+static int64
+make_partitions(Relation entries, TimestampTz from, TimestampTz to)
+{
+	MalsTaskArguments arguments = {from, to, mals_partition_interval};
+	int64 made = 0;
+
+	if (entries->rd_createSubid == InvalidSubTransactionId &&
+		mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
+		return made;
+	while (from < to)
+	{
+		CHECK_FOR_INTERRUPTS();
+		made += make_in_place(&from);
+	}
+	return made;
+}
+
+MalsPlace
+mals_partition_make(Relation entries, TimestampTz ts)
+{
+	MalsPlace place;
+
+	LockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
+	AcceptInvalidationMessages();
+	place = mals_partition_find(entries, ts);
+	if (!OidIsValid(place.partition))
+	{
+		(void) make_partitions(entries, ts, ts + 1);
+		made_count++;
+		AcceptInvalidationMessages();
+		place = mals_partition_find(entries, ts);
+	}
+	UnlockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
+	if (!OidIsValid(place.partition))
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("could not make the partition for %s", timestamptz_to_str(ts)),
+				errhint("See the server's log for what the background worker reported."));
+	return place;
+}
+
+/* SQL: makes the partitions of a time span. */
+Datum
+mals_make_partitions(PG_FUNCTION_ARGS)
+{
+	TimestampTz from = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz to = PG_GETARG_TIMESTAMPTZ(1);
+	Relation entries;
+	int count;
+	int64 made;
+
+	if (!mals_uuid_holds(from) || !mals_uuid_holds(to))
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("from_ts and to_ts must be finite times after 1970"),
+				errhint("Give the time span that entries are expected for."));
+	if (from > to)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("from_ts must not be after to_ts"),
+				errhint("from_ts is inclusive, to_ts exclusive."));
+	PreventCommandIfReadOnly("mals_make_partitions()");
+
+	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	count = RelationGetPartitionDesc(entries, true)->nparts;
+	if ((to - from) / unit_length(mals_partition_interval) + count > mals_max_partitions)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("from_ts to to_ts needs more than %d partitions", mals_max_partitions),
+				errhint("Give a shorter span, or raise mals.max_partitions."));
+	made = make_partitions(entries, from, to);
+	table_close(entries, AccessShareLock);
+	PG_RETURN_INT32((int32) made);
+}

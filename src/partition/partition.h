@@ -1,0 +1,48 @@
+/*
+ * partition.h
+ *		Public header of src/partition: where entries of a time are stored.
+ */
+#ifndef MALS_PARTITION_H
+#define MALS_PARTITION_H
+
+#include "mals_errors.h"
+
+#include "datatype/timestamp.h"
+#include "utils/relcache.h"
+
+/* Oid of a relation of schema mals; raises 55000 if it is not there. */
+extern Oid mals_relation_oid(const char *name);
+
+/* A partition, or the gap between two, that holds a time. */
+typedef struct MalsPlace
+{
+	Oid partition;				/* InvalidOid: a gap */
+	TimestampTz from;			/* inclusive; DT_NOBEGIN: unbounded */
+	TimestampTz to;				/* exclusive; DT_NOEND: unbounded */
+} MalsPlace;
+
+/* Finds the place of a time. entries is mals.entries, opened and locked by the caller. */
+extern MalsPlace mals_partition_find(Relation entries, TimestampTz ts);
+
+/*
+ * Tells whether entries of a time can be stored at it: the partition is there,
+ * or may be made within mals.max_partitions and what one statement may make.
+ */
+extern bool mals_partition_available(TimestampTz ts);
+
+/*
+ * Makes the partition that holds a time, unless it is there: in a transaction
+ * of a background worker's, or, where no worker can be had, in the caller's.
+ * entries is open with a lock that does not conflict with SHARE UPDATE
+ * EXCLUSIVE. Raises 55000 if the partition could not be made.
+ */
+extern MalsPlace mals_partition_make(Relation entries, TimestampTz ts);
+
+/*
+ * In the current transaction, makes the partition that holds *ts unless it is
+ * there, and moves *ts to that partition's end. unit is a MalsPartitionUnit.
+ * Returns whether one was made. Takes SHARE UPDATE EXCLUSIVE on mals.entries.
+ */
+extern bool mals_partition_create_next(TimestampTz *ts, int unit);
+
+#endif /* MALS_PARTITION_H */

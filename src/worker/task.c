@@ -1,0 +1,171 @@
+/*
+ * task.c
+ *		One task for one background worker, handed over in a dynamic shared
+ *		memory segment.
+ *
+ * The caller makes the segment, starts the worker and waits until it has
+ * stopped; the worker alone writes to the segment, between attaching and
+ * stopping, so neither needs a lock. A caller that is cancelled goes away and
+ * leaves the worker to finish. Works without shared_preload_libraries.
+ */
+#include "mals_errors.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "partition/partition.h"
+#include "worker/worker.h"
+
+#define TASK_MAGIC 0x6d616c73	/* "mals" */
+
+typedef struct Task
+{
+	uint32 magic;
+	Oid database;
+	MalsTaskKind kind;
+	MalsTaskArguments arguments;
+
+	/* written by the worker */
+	bool done;
+	int64 result;
+	int sqlerrcode;				/* 0 unless it failed */
+	char message[512];
+	char hint[256];
+} Task;
+
+/* Makes partitions one by one, each in a transaction of its own. */
+static int64
+make_partitions(const MalsTaskArguments *arguments)
+{
+	TimestampTz ts = arguments->from;
+	int64 made = 0;
+
+	while (ts < arguments->to)
+	{
+		CHECK_FOR_INTERRUPTS();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		made += mals_partition_create_next(&ts, arguments->unit);
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	return made;
+}
+
+/* What each kind of task calls, in MalsTaskKind's order. */
+static int64 (*const task_functions[]) (const MalsTaskArguments *) = {
+	make_partitions,
+};
+
+/* Does the task in the worker and notes its result, or its error. */
+static void
+perform(Task *task)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		task->result = task_functions[task->kind](&task->arguments);
+		task->done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		task->sqlerrcode = error->sqlerrcode;
+		strlcpy(task->message, error->message ? error->message : "", sizeof(task->message));
+		strlcpy(task->hint, error->hint ? error->hint : "", sizeof(task->hint));
+	}
+	PG_END_TRY();
+}
+
+void
+mals_task_main(Datum handle)
+{
+	dsm_segment *segment;
+	Task *task;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "mals task");
+	segment = dsm_attach(DatumGetUInt32(handle));
+	if (segment == NULL)
+		return;					/* the caller has gone */
+	dsm_pin_mapping(segment);
+	task = dsm_segment_address(segment);
+	if (task->magic != TASK_MAGIC)
+		elog(ERROR, "mals: bad magic number in the segment of a task");
+
+	BackgroundWorkerInitializeConnectionByOid(task->database, InvalidOid, 0);
+	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
+	perform(task);
+	pgstat_report_stat(true);
+}
+
+bool
+mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *result)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	dsm_segment *segment;
+	Task *task;
+
+	if (!IsUnderPostmaster)
+		return false;
+	segment = dsm_create(sizeof(Task), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	if (segment == NULL)
+		return false;
+	task = dsm_segment_address(segment);
+	memset(task, 0, sizeof(*task));
+	task->magic = TASK_MAGIC;
+	task->database = MyDatabaseId;
+	task->kind = kind;
+	task->arguments = *arguments;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_name, "mals task", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "mals task", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "mals", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "mals_task_main", sizeof(worker.bgw_function_name));
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	{
+		dsm_detach(segment);
+		return false;
+	}
+	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
+		ereport(FATAL, errcode(ERRCODE_ADMIN_SHUTDOWN),
+				errmsg("postmaster died while a background worker of mals was at work"));
+
+	if (task->sqlerrcode != 0)
+		ereport(ERROR, errcode(task->sqlerrcode), errmsg("%s", pstrdup(task->message)),
+				errdetail("The error was raised in a background worker of mals."),
+				errhint("%s", task->hint[0] ? pstrdup(task->hint)
+							: "See the server's log for the rest of its report."));
+	if (!task->done)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("a background worker of mals stopped before its task was done"),
+				errhint("See the server's log for the reason, and try again."));
+	*result = task->result;
+	dsm_detach(segment);
+	return true;
+}

@@ -1,0 +1,116 @@
+/*
+ * target.c
+ *		Writes rows into a table and its indexes, without SPI or a plan.
+ */
+#include "mals_errors.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "storage/lmgr.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "mals_compat.h"
+#include "write/target.h"
+
+void
+mals_target_open(MalsTarget *target, Oid relation)
+{
+	Relation rel = table_open(relation, NoLock);
+
+	target->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(target->rri, rel, 0, NULL, 0);
+	ExecOpenIndices(target->rri, false);
+	target->slot = table_slot_create(rel, NULL);
+	target->arbiters = NIL;
+	target->unique = false;
+}
+
+void
+mals_target_close(MalsTarget *target)
+{
+	ExecDropSingleTupleTableSlot(target->slot);
+	ExecCloseIndices(target->rri);
+	table_close(target->rri->ri_RelationDesc, NoLock);
+}
+
+void
+mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, int nslots,
+				   struct BulkInsertStateData *bulk)
+{
+	ResultRelInfo *rri = target->rri;
+	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+
+	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), 0, bulk);
+	MemoryContextSwitchTo(old);
+	ResetPerTupleExprContext(estate);
+
+	for (int i = 0; i < nslots; i++)
+	{
+		if (rri->ri_NumIndices > 0)
+			list_free(mals_insert_index_tuples(rri, slots[i], estate, false, NULL, NIL));
+		ResetPerTupleExprContext(estate);
+	}
+}
+
+/* Opens a table's indexes again so that a row can be inserted if its key is new. */
+static void
+prepare_unique(MalsTarget *target)
+{
+	ResultRelInfo *rri = target->rri;
+
+	ExecCloseIndices(rri);
+	ExecOpenIndices(rri, true);
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		if (rri->ri_IndexRelationDescs[i]->rd_index->indisprimary)
+			target->arbiters = list_make1_oid(RelationGetRelid(rri->ri_IndexRelationDescs[i]));
+	}
+	if (target->arbiters == NIL)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table \"%s\" has no primary key",
+					   RelationGetRelationName(rri->ri_RelationDesc)),
+				errhint("Partitions of mals.entries need PRIMARY KEY (id)."));
+	target->unique = true;
+}
+
+bool
+mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *slot,
+						  ItemPointer conflict)
+{
+	ResultRelInfo *rri = target->rri;
+
+	if (!target->unique)
+		prepare_unique(target);
+	for (;;)
+	{
+		ItemPointerData none;
+		uint32 token;
+		bool clash = false;
+
+		CHECK_FOR_INTERRUPTS();
+		ItemPointerSetInvalid(&none);
+		ItemPointerSetInvalid(conflict);
+		if (!mals_check_index_constraints(rri, slot, estate, conflict, &none, target->arbiters))
+			return false;
+
+		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+		table_tuple_insert_speculative(rri->ri_RelationDesc, slot, GetCurrentCommandId(true), 0,
+									   NULL, token);
+		list_free(mals_insert_index_tuples(rri, slot, estate, true, &clash, target->arbiters));
+		table_tuple_complete_speculative(rri->ri_RelationDesc, slot, token, !clash);
+		SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+		ResetPerTupleExprContext(estate);
+		if (!clash)
+			return true;
+	}
+}
+
+bool
+mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot)
+{
+	return table_tuple_fetch_row_version(target->rri->ri_RelationDesc, tid, SnapshotAny, slot);
+}

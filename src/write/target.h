@@ -1,0 +1,51 @@
+/*
+ * target.h
+ *		Private header of src/write: one table that rows are written to.
+ */
+#ifndef MALS_WRITE_TARGET_H
+#define MALS_WRITE_TARGET_H
+
+#include "mals_errors.h"
+
+#include "nodes/execnodes.h"
+
+/*
+ * A table with its indexes, open for writing. It belongs to the memory context
+ * that was current when it was opened.
+ */
+typedef struct MalsTarget
+{
+	ResultRelInfo *rri;
+	TupleTableSlot *slot;		/* in the table's own layout */
+	List *arbiters;				/* its primary key, once opened for unique inserts */
+	bool unique;				/* opened for unique inserts */
+} MalsTarget;
+
+/* Opens a table that the caller has locked, or closes it again; locks are kept. */
+extern void mals_target_open(MalsTarget *target, Oid relation);
+extern void mals_target_close(MalsTarget *target);
+
+/* Writes many rows with their index entries. The slots are of the table's layout. */
+extern void mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots,
+							   int nslots, struct BulkInsertStateData *bulk);
+
+/*
+ * Writes one row unless its primary key is there already, waiting for a
+ * transaction that is about to insert it. Returns whether it was written; if
+ * not, conflict is the row that is in the way.
+ */
+extern bool mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *slot,
+									  ItemPointer conflict);
+
+/* Reads a row by its place into a slot, whoever can see it. */
+extern bool mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot);
+
+/*
+ * Row security of mals.entries for the current user, as an INSERT would meet
+ * it: NULL if none applies. Rows are checked in the layout of mals.entries.
+ */
+typedef struct MalsPolicy MalsPolicy;
+extern MalsPolicy *mals_policy_begin(Oid entries, EState *estate);
+extern bool mals_policy_allows(MalsPolicy *policy, TupleTableSlot *slot);
+
+#endif /* MALS_WRITE_TARGET_H */

@@ -1,0 +1,40 @@
+/*
+ * write.h
+ *		Public header of src/write: how finished entries become rows.
+ */
+#ifndef MALS_WRITE_H
+#define MALS_WRITE_H
+
+#include "mals_errors.h"
+
+#include "entry/entry.h"
+
+/*
+ * A writer stores the entries of one statement. It lives in a memory context
+ * of its own below the one that was current at begin, and holds ROW EXCLUSIVE
+ * on mals.entries and on the partitions it writes until the transaction ends.
+ * Entries may wait in it until flush; an error or a (sub)transaction's abort
+ * in between takes them with it.
+ */
+typedef struct MalsWriter MalsWriter;
+
+/* Opens a writer; what names the call for errors. Raises 42501 or 25006. */
+extern MalsWriter *mals_writer_begin(const char *what);
+
+/*
+ * Takes an entry, which is copied. Returns false if its id is stored already:
+ * then nothing is written, and entry->id is
+ * the stored entry's id. The entry's id may be changed where it clashes with
+ * one that the caller must not know of.
+ */
+extern bool mals_writer_add(MalsWriter *writer, MalsEntry *entry);
+
+/* Writes what waits; checks for interrupts. */
+extern void mals_writer_flush(MalsWriter *writer);
+
+/* Flushes and closes a writer. */
+extern void mals_writer_end(MalsWriter *writer);
+
+extern void mals_write_init(void);
+
+#endif /* MALS_WRITE_H */
