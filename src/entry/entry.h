@@ -84,7 +84,8 @@ extern void mals_entry_from_json(MalsEntry *entry, JsonbContainer *object);
 
 /*
  * otlp.c: calls sink for every log record of an ExportLogsServiceRequest;
- * records are counted from 0 over the whole request.
+ * records are counted from 0 over the whole request. The sink runs in a memory
+ * context of one record: the entry is gone when it returns.
  */
 typedef void (*MalsEntrySink) (MalsEntry *entry, void *arg);
 extern void mals_entries_from_otlp(Jsonb *request, MalsEntrySink sink, void *arg);

@@ -482,6 +482,8 @@ take_metadata(Reader *reader, MalsEntry *entry)
 	}
 
 	merge = mals_merge_begin();
+	if (reader->refused_ts.type != jbvNull)
+		mals_merge_value(merge, "mals.ts", strlen("mals.ts"), &reader->refused_ts, "entry");
 	if (other->type != jbvNull)
 	{
 		mals_merge_value(merge, "value", strlen("value"), other, "metadata");
@@ -496,8 +498,6 @@ take_metadata(Reader *reader, MalsEntry *entry)
 		else
 			mals_merge_object(merge, objects[i].val.binary.data, metadata_fields[i].name);
 	}
-	if (reader->refused_ts.type != jbvNull)
-		mals_merge_value(merge, "mals.ts", strlen("mals.ts"), &reader->refused_ts, "entry");
 	for (int i = 0; i < FIELDS; i++)
 	{
 		if (reader->values[i].type != jbvNull)
@@ -517,7 +517,7 @@ mals_entry_from_json(MalsEntry *entry, JsonbContainer *object)
 {
 	Reader reader;
 
-	if (!JsonContainerIsObject(object))
+	if (object == NULL || !JsonContainerIsObject(object))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("%s: must be a JSON object", mals_entry_field(entry, "entry")),
 				errhint("An entry looks like {\"agent_id\": \"crypto\", \"message\": \"Order "
