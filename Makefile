@@ -36,7 +36,6 @@ TAP := $(sort $(wildcard test/t/*.pl))
 ifneq ($(TAP),)
 TAP_TESTS = 1
 PROVE_TESTS = $(TAP)
-PROVE_FLAGS += -I test/lib
 endif
 
 EXTRA_CLEAN = tmp_check tmp_stage tmp_flags \
@@ -45,6 +44,7 @@ EXTRA_CLEAN = tmp_check tmp_stage tmp_flags \
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+PROVE_FLAGS += -I test/lib
 
 # PGXS knows no dependencies on headers: every object depends on all of them,
 # and on the flags and the server it is compiled for.
@@ -62,8 +62,8 @@ $(DATA_built): $(INSTALL_PARTS) mals.control
 .PHONY: stage tempcheck demo demo-stop format format-check coverage
 
 stage:
-	rm -rf tmp_stage
-	$(MAKE) --no-print-directory install DESTDIR='$(CURDIR)/tmp_stage' with_llvm=no >/dev/null
+	@rm -rf tmp_stage
+	@$(MAKE) --no-print-directory install DESTDIR='$(CURDIR)/tmp_stage' with_llvm=no >/dev/null
 
 tempcheck: stage
 	@PG_CONFIG='$(PG_CONFIG)' PROVE='$(PROVE)' REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION)' \

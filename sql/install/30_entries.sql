@@ -114,14 +114,10 @@ CREATE TRIGGER _4_refuse INSTEAD OF UPDATE OR DELETE ON mals.inbox
 CREATE TRIGGER _5_refuse BEFORE UPDATE OR DELETE ON mals.inbox
   FOR EACH STATEMENT EXECUTE FUNCTION mals._refuse_change();
 
--- session_replication_role = replica must not make entries vanish
-ALTER TABLE mals.logs ENABLE ALWAYS TRIGGER _1_open;
-ALTER TABLE mals.logs ENABLE ALWAYS TRIGGER _2_insert;
-ALTER TABLE mals.logs ENABLE ALWAYS TRIGGER _3_write;
-ALTER TABLE mals.logs ENABLE ALWAYS TRIGGER _4_refuse;
-ALTER TABLE mals.logs ENABLE ALWAYS TRIGGER _5_refuse;
-ALTER TABLE mals.inbox ENABLE ALWAYS TRIGGER _1_open;
-ALTER TABLE mals.inbox ENABLE ALWAYS TRIGGER _2_insert;
-ALTER TABLE mals.inbox ENABLE ALWAYS TRIGGER _3_write;
-ALTER TABLE mals.inbox ENABLE ALWAYS TRIGGER _4_refuse;
-ALTER TABLE mals.inbox ENABLE ALWAYS TRIGGER _5_refuse;
+-- Under session_replication_role = replica ordinary triggers do not fire, and the
+-- rows would vanish. ALTER TABLE … ENABLE ALWAYS TRIGGER takes no views, so the
+-- catalog is told directly, and a change of each view makes sessions read it.
+UPDATE pg_catalog.pg_trigger SET tgenabled = 'A'
+ WHERE tgrelid IN ('mals.logs'::regclass, 'mals.inbox'::regclass);
+ALTER VIEW mals.logs SET (security_invoker = true);
+ALTER VIEW mals.inbox SET (security_invoker = true);

@@ -6,6 +6,7 @@
 #include "mals_errors.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "entry/entry.h"
 #include "write/write.h"

@@ -4,11 +4,13 @@
  */
 #include "mals_errors.h"
 
+#include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_relation.h"
 #include "rewrite/rowsecurity.h"
+#include "storage/lockdefs.h"
 #include "utils/acl.h"
 #include "utils/rls.h"
 

@@ -9,6 +9,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -39,7 +40,7 @@ mals_target_close(MalsTarget *target)
 
 void
 mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, int nslots,
-				   struct BulkInsertStateData *bulk)
+				   BulkInsertState bulk)
 {
 	ResultRelInfo *rri = target->rri;
 	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
@@ -73,7 +74,7 @@ prepare_unique(MalsTarget *target)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("table \"%s\" has no primary key",
 					   RelationGetRelationName(rri->ri_RelationDesc)),
-				errhint("Partitions of mals.entries need PRIMARY KEY (id)."));
+				errhint("Partitions of mals.entries need PRIMARY KEY (ts, id)."));
 	target->unique = true;
 }
 

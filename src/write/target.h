@@ -7,6 +7,7 @@
 
 #include "mals_errors.h"
 
+#include "access/heapam.h"
 #include "nodes/execnodes.h"
 
 /*
@@ -27,7 +28,7 @@ extern void mals_target_close(MalsTarget *target);
 
 /* Writes many rows with their index entries. The slots are of the table's layout. */
 extern void mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots,
-							   int nslots, struct BulkInsertStateData *bulk);
+							   int nslots, BulkInsertState bulk);
 
 /*
  * Writes one row unless its primary key is there already, waiting for a

@@ -16,6 +16,7 @@
 #include "commands/trigger.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "entry/entry.h"
 #include "write/write.h"
