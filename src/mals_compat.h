@@ -11,6 +11,11 @@
 #error "mals needs PostgreSQL 15 or later"
 #endif
 
+/* Macros on varlena datums have a header of their own (16+). */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* Input functions report bad text softly where the caller can take it (16+). */
 #if PG_VERSION_NUM >= 160000
 #include "nodes/miscnodes.h"
