@@ -3,11 +3,10 @@
  *		Fingerprints: 64-bit hashes of templates and exceptions. SQL functions
  *		mals_template, mals_fingerprint, mals_fingerprint_version.
  *
- * The hash reads bytes as little-endian words put together by shifts, and
- * multiplies and mixes them in 64-bit arithmetic: its value is the same on
- * every platform and version of PostgreSQL. The version of the rules is its
- * seed. Of a message's template the bytes are hashed as mals_template shows
- * them. An exception adds its type and its innermost frames.
+ * The hash is the same on every platform and version of PostgreSQL, see
+ * hash.c; the version of the rules is its seed. Of a message's template the
+ * bytes are hashed as mals_template shows them. An exception adds its type and
+ * its innermost frames.
  */
 #include "group_private.h"
 
@@ -16,8 +15,6 @@
 
 #include "group/group.h"
 #include "mals_compat.h"
-
-#define HASH_MULTIPLIER UINT64CONST(0x9e3779b97f4a7c15)
 
 /* What a hash is of, so that the same text hashed for two reasons differs. */
 #define HASH_OF_TEMPLATE MALS_FINGERPRINT_VERSION
@@ -31,40 +28,6 @@
 PG_FUNCTION_INFO_V1(mals_template);
 PG_FUNCTION_INFO_V1(mals_fingerprint);
 PG_FUNCTION_INFO_V1(mals_fingerprint_version);
-
-/* Spreads every bit of a hash over all of it. */
-static inline uint64
-hash_mix(uint64 hash)
-{
-	hash ^= hash >> 32;
-	hash *= HASH_MULTIPLIER;
-	hash ^= hash >> 29;
-	hash *= HASH_MULTIPLIER;
-	hash ^= hash >> 32;
-	return hash;
-}
-
-/* Adds bytes to a hash. */
-static uint64
-hash_bytes_stable(uint64 hash, const char *bytes, int len)
-{
-	const unsigned char *s = (const unsigned char *) bytes;
-	uint64 word;
-
-	hash = (hash ^ (uint64) len) * HASH_MULTIPLIER;
-	for (; len >= 8; len -= 8, s += 8)
-	{
-		word = (uint64) s[0] | (uint64) s[1] << 8 | (uint64) s[2] << 16 | (uint64) s[3] << 24 |
-			   (uint64) s[4] << 32 | (uint64) s[5] << 40 | (uint64) s[6] << 48 |
-			   (uint64) s[7] << 56;
-		hash = (hash ^ word) * HASH_MULTIPLIER;
-		hash ^= hash >> 32;
-	}
-	word = 0;
-	for (int i = 0; i < len; i++)
-		word |= (uint64) s[i] << (8 * i);
-	return hash_mix(hash ^ word);
-}
 
 /* Finds a value of an object by its key. */
 static JsonbValue *
@@ -94,7 +57,7 @@ hash_frame(uint64 hash, JsonbContainer *frame)
 	JsonbValue value;
 
 	if (find_typed(frame, function_keys, jbvString, &value))
-		hash = hash_bytes_stable(hash ^ HASH_OF_FRAME, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(hash ^ HASH_OF_FRAME, value.val.string.val, value.val.string.len);
 	if (find_typed(frame, file_keys, jbvString, &value))
 	{
 		const char *name = value.val.string.val;
@@ -110,7 +73,7 @@ hash_frame(uint64 hash, JsonbContainer *frame)
 				break;
 			}
 		}
-		hash = hash_bytes_stable(hash ^ HASH_OF_FRAME, name, len);
+		hash = mals_group_hash(hash ^ HASH_OF_FRAME, name, len);
 	}
 	return hash;
 }
@@ -122,7 +85,7 @@ hash_trace_text(uint64 hash, const char *text, int len)
 	char template[GROUP_OUTPUT_MAX];
 	int written = mals_group_template(template, text, len);
 
-	return hash_bytes_stable(hash ^ HASH_OF_FRAME, template, written);
+	return mals_group_hash(hash ^ HASH_OF_FRAME, template, written);
 }
 
 /* Adds a stack trace that is an array of lines, or of frames of which the last is innermost. */
@@ -167,7 +130,7 @@ hash_exception(uint64 hash, JsonbContainer *exception)
 	JsonbValue value;
 
 	if (find_typed(exception, type_keys, jbvString, &value))
-		hash = hash_bytes_stable(hash ^ HASH_OF_TYPE, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(hash ^ HASH_OF_TYPE, value.val.string.val, value.val.string.len);
 	for (int i = 0; trace_keys[i]; i++)
 	{
 		if (!find_key(exception, trace_keys[i], &value))
@@ -202,22 +165,21 @@ mals_fingerprint_entry(const char *message, int len, Jsonb *metadata)
 		JsonbValue value;
 
 		if (find_key(&metadata->root, "fingerprint", &value) && value.type == jbvString)
-			return (int64) hash_bytes_stable(HASH_OF_OWN, value.val.string.val,
-											 value.val.string.len);
-		hash = hash_bytes_stable(HASH_OF_TEMPLATE, template,
-								 mals_group_template(template, message, len));
+			return (int64) mals_group_hash(HASH_OF_OWN, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(HASH_OF_TEMPLATE, template,
+							   mals_group_template(template, message, len));
 		if (find_key(&metadata->root, "exception", &value))
 		{
 			if (value.type == jbvString)
-				hash = hash_bytes_stable(hash ^ HASH_OF_TYPE, value.val.string.val,
-										 value.val.string.len);
+				hash = mals_group_hash(hash ^ HASH_OF_TYPE, value.val.string.val,
+									   value.val.string.len);
 			else if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
 				hash = hash_exception(hash, value.val.binary.data);
 		}
 		return (int64) hash;
 	}
-	return (int64) hash_bytes_stable(HASH_OF_TEMPLATE, template,
-									 mals_group_template(template, message, len));
+	return (int64) mals_group_hash(HASH_OF_TEMPLATE, template,
+								   mals_group_template(template, message, len));
 }
 
 /* mals_template(message text) returns text */

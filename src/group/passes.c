@@ -173,43 +173,50 @@ pass_date(Tokens *tokens, int at, uint32 sets)
 
 /* Masks names that the words around them give away. */
 static void
-pass_name(Tokens *tokens, int at)
+pass_name(Tokens *tokens, int at, uint32 sets)
 {
-	const Token *token = &tokens->token[at];
-	uint32 sets;
 	int next = at + 1;
 
-	switch (token->len)
+	if (!is_spaced(tokens, next))
+		return;
+	if (is_kind(tokens, next, TOKEN_VAR))
 	{
-		case 3:
-			/* for X from <*> */
-			if (is_word(tokens, at, "for", 3) && is_kind(tokens, next, TOKEN_WORD) &&
-				is_word(tokens, at + 2, "from", 4) && is_kind(tokens, at + 3, TOKEN_VAR))
-				tokens->token[next].kind = TOKEN_VAR;
-			break;
-		case 4:
-			/* for user X, invalid user X, User X has */
-			if (is_word(tokens, at, "user", 4) && is_kind(tokens, next, TOKEN_WORD) &&
-				is_spaced(tokens, next) && !is_char(tokens, at + 2, '=') &&
-				!(sets_at(tokens, next) & WORD_PLAIN) &&
-				(at == 0 || (sets_at(tokens, at - 1) & WORD_BEFORE)))
-				tokens->token[next].kind = TOKEN_VAR;
-			break;
-		default:
-			break;
+		/* process <*> (X) */
+		if (is_char(tokens, at + 2, '(') && is_kind(tokens, at + 3, TOKEN_WORD) &&
+			is_char(tokens, at + 4, ')') && (sets & WORD_PROCESS))
+			make_variable(tokens, next, at + 4);
+		return;
 	}
-	if (is_kind(tokens, next, TOKEN_WORD) && is_spaced(tokens, next) &&
-		memchr(tokens->text + tokens->token[next].start, '-', tokens->token[next].len) != NULL)
+	if (!is_kind(tokens, next, TOKEN_WORD))
+		return;
+	/* for X from <*> */
+	if (tokens->token[at].len == 3 && is_word(tokens, at, "for", 3) &&
+		is_word(tokens, at + 2, "from", 4) && is_kind(tokens, at + 3, TOKEN_VAR))
 	{
-		/* organization a-b */
-		sets = sets_at(tokens, at);
-		if (sets & WORD_NAMED)
-			tokens->token[next].kind = TOKEN_VAR;
+		tokens->token[next].kind = TOKEN_VAR;
+		return;
 	}
-	else if (is_kind(tokens, next, TOKEN_VAR) && is_char(tokens, at + 2, '(') &&
-			 is_kind(tokens, at + 3, TOKEN_WORD) && is_char(tokens, at + 4, ')') &&
-			 (sets_at(tokens, at) & WORD_PROCESS))
-		make_variable(tokens, next, at + 4);
+	/* for user X, invalid user X, User X; not: user unknown, user x= */
+	if ((sets & WORD_HOLDER) && !is_char(tokens, at + 2, '=') &&
+		!(sets_at(tokens, next) & WORD_PLAIN) &&
+		(at == 0 || (sets_at(tokens, at - 1) & WORD_BEFORE)))
+		tokens->token[next].kind = TOKEN_VAR;
+	/* organization a-b */
+	else if ((sets & WORD_NAMED) &&
+			 memchr(tokens->text + tokens->token[next].start, '-', tokens->token[next].len) != NULL)
+		tokens->token[next].kind = TOKEN_VAR;
+}
+
+/* Masks the user in the log of a web server: 10.0.0.1 - X [11/Nov/2001:01:02:03] */
+static void
+pass_access_log(Tokens *tokens, int at)
+{
+	int user = at + 1;
+
+	if (is_kind(tokens, at - 1, TOKEN_VAR) && is_spaced(tokens, user) &&
+		(is_kind(tokens, user, TOKEN_WORD) || is_char(tokens, user, '-')) &&
+		is_char(tokens, user + 1, '[') && is_kind(tokens, user + 2, TOKEN_VAR))
+		tokens->token[user].kind = TOKEN_VAR;
 }
 
 /* Masks true, null and the like where they are a value rather than a word of a sentence. */
@@ -221,10 +228,7 @@ pass_literal(Tokens *tokens, int at)
 	if (next >= tokens->count || !is_spaced(tokens, next) || !is_kind(tokens, next, TOKEN_WORD) ||
 		is_char(tokens, at - 1, '=') || is_char(tokens, at - 1, ':') ||
 		is_kind(tokens, at - 1, TOKEN_KEY))
-	{
-		if (sets_at(tokens, at) & WORD_LITERAL)
-			tokens->token[at].kind = TOKEN_VAR;
-	}
+		tokens->token[at].kind = TOKEN_VAR;
 }
 
 /*
@@ -391,24 +395,17 @@ mals_group_passes(Tokens *tokens)
 		}
 		else if (token->kind == TOKEN_WORD)
 		{
-			unsigned char first = tokens->text[token->start] | 0x20;
+			uint32 sets = sets_at(tokens, at);
 
-			if (token->len <= 9 && token->len >= 2)
-			{
-				if (first == 't' || first == 'f' || first == 'n' || first == 'u')
-					pass_literal(tokens, at);
-				if (is_kind(tokens, at + 1, TOKEN_VAR) || is_kind(tokens, at - 1, TOKEN_VAR) ||
-					(sets_at(tokens, at) & WORD_WEEKDAY))
-				{
-					uint32 sets = sets_at(tokens, at);
-
-					if (sets & (WORD_MONTH | WORD_WEEKDAY | WORD_ZONE))
-						pass_date(tokens, at, sets);
-				}
-			}
+			if (sets & WORD_LITERAL)
+				pass_literal(tokens, at);
+			if (sets & (WORD_MONTH | WORD_WEEKDAY | WORD_ZONE))
+				pass_date(tokens, at, sets);
 			if (token->kind == TOKEN_WORD)
-				pass_name(tokens, at);
+				pass_name(tokens, at, sets);
 		}
+		else if (is_char(tokens, at, '-'))
+			pass_access_log(tokens, at);
 	}
 	if (tokens->assigns)
 		pass_assignments(tokens);

@@ -72,10 +72,12 @@ static const WordList word_lists[] = {
 	 "will would already logged login logout connected disconnected exists must the a an "
 	 "this that agents config configuration context action actions response responses "
 	 "identity validation creation details"},
-	{WORD_BEFORE, "for invalid illegal by of as from new unknown failed existing locked disabled "
-				  "blocked deleted created removed added banned"},
+	{WORD_BEFORE,
+	 "in on for invalid illegal by of as from new unknown failed existing locked disabled "
+	 "blocked deleted created removed added banned"},
+	{WORD_HOLDER, "user namespace organization organisation tenant workspace"},
 	{WORD_NAMED, "organization organisation org project tenant workspace namespace bucket topic "
-				 "cluster pod container deployment node"},
+				 "cluster pod container deployment node host hostname"},
 	{WORD_CODE, "error exit status response return http with"},
 	{WORD_PROCESS, "process pid task thread"},
 };
