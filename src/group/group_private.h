@@ -76,8 +76,10 @@ typedef struct Tokens
 #define WORD_NAMED 0x1000   /* before a name with a hyphen in it */
 #define WORD_CODE 0x2000    /* before "code N" */
 #define WORD_PROCESS 0x4000 /* before a number and its name in brackets */
+#define WORD_TOWARD 0x10000 /* before host:port */
 
 extern uint32 mals_group_word(const unsigned char *word, int len);
+extern uint32 mals_group_key(const unsigned char *key, int len);
 
 /* hash.c */
 extern uint64 mals_group_hash(uint64 hash, const char *bytes, int len);

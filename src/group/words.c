@@ -33,7 +33,7 @@ static const WordList word_lists[] = {
 	 "kst sgt aest aedt am pm"},
 	{WORD_TELLS, "status code type reason event state method level lvl severity kind phase outcome "
 				 "category verb message msg error err errors exception detail details cause "
-				 "description"},
+				 "description desc title"},
 	{WORD_LITERAL, "true false null nil none undefined nan"},
 	{WORD_COMMON,
 	 "ipv4 ipv6 ip4 ip6 utf8 utf-8 utf16 utf-16 utf32 utf-32 utf8mb4 iso-8859-1 latin1 "
@@ -71,13 +71,18 @@ static const WordList word_lists[] = {
 	 "preferences settings info information list table can cannot could may must should "
 	 "will would already logged login logout connected disconnected exists must the a an "
 	 "this that agents config configuration context action actions response responses "
-	 "identity validation creation details"},
+	 "identity validation creation details re non pre post auto self multi read write start "
+	 "end up down out over under time well long short high low"},
 	{WORD_BEFORE,
 	 "in on for invalid illegal by of as from new unknown failed existing locked disabled "
 	 "blocked deleted created removed added banned"},
 	{WORD_HOLDER, "user namespace organization organisation tenant workspace"},
-	{WORD_NAMED, "organization organisation org project tenant workspace namespace bucket topic "
-				 "cluster pod container deployment node host hostname"},
+	{WORD_NAMED,
+	 "organization organisation org project tenant workspace namespace bucket topic "
+	 "cluster pod container deployment node host hostname model image branch volume secret "
+	 "configmap queue agent service"},
+	{WORD_TOWARD, "to at from on via tcp udp host server address upstream broker peer endpoint "
+				  "proxy connecting listening"},
 	{WORD_CODE, "error exit status response return http with"},
 	{WORD_PROCESS, "process pid task thread"},
 };
@@ -171,4 +176,20 @@ mals_group_word(const unsigned char *word, int len)
 	if (!word_slots_filled)
 		fill_word_slots();
 	return word_slot(word, len)->sets;
+}
+
+/* Returns what a key may stand for: of a compound, its last word counts. */
+uint32
+mals_group_key(const unsigned char *key, int len)
+{
+	int from = len;
+
+	while (from > 0 && group_is_alpha(key[from - 1]))
+	{
+		from--;
+		/* statusCode, but not STATUS */
+		if (from > 0 && group_is_upper(key[from]) && group_is_lower(key[from - 1]))
+			break;
+	}
+	return mals_group_word(key + from, len - from);
 }
