@@ -89,8 +89,9 @@ parse_interval(const char *text, int64 *result)
 	if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nf) != 0 ||
 		DecodeInterval(field, ftype, nf, INTERVAL_FULL_RANGE, &dtype, &itm) != 0 ||
 		dtype != DTK_DELTA || itmin2interval(&itm, &interval) != 0 ||
-		Abs((int64) interval.month) >= 120000 || Abs((int64) interval.day) >= 3652500 ||
-		interval.time / USECS_PER_DAY >= 3652500 || interval.time / USECS_PER_DAY <= -3652500)
+		interval.month <= -120000 || interval.month >= 120000 || interval.day <= -3652500 ||
+		interval.day >= 3652500 || interval.time / USECS_PER_DAY <= -3652500 ||
+		interval.time / USECS_PER_DAY >= 3652500)
 		return false;
 	*result = interval.time +
 		(interval.day + (int64) interval.month * DAYS_PER_MONTH) * USECS_PER_DAY;

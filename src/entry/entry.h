@@ -84,7 +84,8 @@ extern void mals_entry_from_json(MalsEntry *entry, JsonbContainer *object);
 
 /*
  * otlp.c: calls sink for every log record of an ExportLogsServiceRequest;
- * records are counted from 0 over the whole request.
+ * records are counted from 0 over the whole request. The sink runs in a memory
+ * context of one record: the entry is gone when it returns.
  */
 typedef void (*MalsEntrySink) (MalsEntry *entry, void *arg);
 extern void mals_entries_from_otlp(Jsonb *request, MalsEntrySink sink, void *arg);
@@ -100,6 +101,9 @@ extern void mals_merge_object(MalsMerge *merge, JsonbContainer *object, const ch
 extern void mals_merge_value(MalsMerge *merge, const char *key, int keylen,
 							 const JsonbValue *value, const char *source);
 extern Jsonb *mals_merge_end(MalsMerge *merge);
+
+/* The same as a tree in memory (jbvObject); its values must not be jbvBinary. */
+extern void mals_merge_end_value(MalsMerge *merge, JsonbValue *result);
 
 /* uuid.c: ids. A UUIDv7 whose 12 bits after the milliseconds carry the microseconds. */
 extern void mals_uuid_make(TimestampTz ts, pg_uuid_t *id);
