@@ -1,7 +1,8 @@
 /*
  * fingerprint.c
  *		Fingerprints: 64-bit hashes of templates and exceptions. SQL functions
- *		mals_template, mals_fingerprint, mals_fingerprint_version.
+ *		mals_template, mals_fingerprint, mals_fingerprint_version,
+ *		mals._merge_groups.
  *
  * The hash is the same on every platform and version of PostgreSQL, see
  * hash.c; the version of the rules is its seed. Of a message's template the
@@ -10,10 +11,13 @@
  */
 #include "group_private.h"
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "group/group.h"
+#include "group/merge.h"
 #include "mals_compat.h"
 
 /* What a hash is of, so that the same text hashed for two reasons differs. */
@@ -28,6 +32,7 @@
 PG_FUNCTION_INFO_V1(mals_template);
 PG_FUNCTION_INFO_V1(mals_fingerprint);
 PG_FUNCTION_INFO_V1(mals_fingerprint_version);
+PG_FUNCTION_INFO_V1(mals_merge_groups_array);
 
 /* Finds a value of an object by its key. */
 static JsonbValue *
@@ -92,11 +97,12 @@ hash_trace_text(uint64 hash, const char *text, int len)
 static uint64
 hash_trace_array(uint64 hash, JsonbContainer *array)
 {
-	uint32 count = JsonContainerSize(array);
+	int count = JsonContainerSize(array);
 	char text[GROUP_INPUT_MAX];
 	int len = 0;
 
-	for (uint32 i = 0; i < count; i++)
+	/* frames from the last ones, lines from the first until there are enough */
+	for (int i = 0; i < count && len < GROUP_INPUT_MAX; i++)
 	{
 		JsonbValue *item = getIthJsonbValueFromContainer(array, i);
 
@@ -104,16 +110,14 @@ hash_trace_array(uint64 hash, JsonbContainer *array)
 		{
 			int n = Min(item->val.string.len, GROUP_INPUT_MAX - 1 - len);
 
-			if (n > 0)
-			{
-				memcpy(text + len, item->val.string.val, n);
-				len += n;
-				if (text[len - 1] != '\n')
-					text[len++] = '\n';
-			}
+			memcpy(text + len, item->val.string.val, n);
+			len += n;
+			if (len == 0 || text[len - 1] != '\n')
+				text[len++] = '\n';
 		}
-		else if (item->type == jbvBinary && JsonContainerIsObject(item->val.binary.data) &&
-				 i + METADATA_FRAMES_MAX >= count)
+		else if (len == 0 && i + METADATA_FRAMES_MAX < count)
+			i = count - METADATA_FRAMES_MAX - 1;
+		else if (item->type == jbvBinary && JsonContainerIsObject(item->val.binary.data))
 			hash = hash_frame(hash, item->val.binary.data);
 		pfree(item);
 	}
@@ -141,6 +145,13 @@ hash_exception(uint64 hash, JsonbContainer *exception)
 			return hash_trace_array(hash, value.val.binary.data);
 	}
 	return hash;
+}
+
+/* Returns the fingerprint of the messages that have a template. */
+int64
+mals_template_fingerprint(const char *template, int len)
+{
+	return (int64) mals_group_hash(HASH_OF_TEMPLATE, template, len);
 }
 
 /* Appends the template of a message to a string. */
@@ -219,4 +230,33 @@ Datum
 mals_fingerprint_version(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(MALS_FINGERPRINT_VERSION);
+}
+
+/* mals._merge_groups(templates text[]) returns bigint[] */
+Datum
+mals_merge_groups_array(PG_FUNCTION_ARGS)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
+	Datum *texts;
+	bool *nulls;
+	int count;
+	MalsTemplate *templates;
+	Datum *groups;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &count);
+	templates = palloc(count * sizeof(MalsTemplate));
+	groups = palloc(count * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			mals_error_missing("templates", "Every element must be a template.");
+		templates[i].text = VARDATA_ANY(DatumGetPointer(texts[i]));
+		templates[i].len = VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i]));
+		templates[i].fingerprint = mals_template_fingerprint(templates[i].text, templates[i].len);
+	}
+	mals_merge_templates(templates, count);
+	for (int i = 0; i < count; i++)
+		groups[i] = Int64GetDatum(templates[i].group_id);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(groups, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -20,7 +20,7 @@
 
 /* Bytes and tokens of a message that count; the rest is not looked at. */
 #define GROUP_INPUT_MAX 8192
-#define GROUP_TOKENS_MAX 3072
+#define GROUP_TOKENS_MAX 2048
 
 /* A byte is written as at most four: a digit as a space and a variable. */
 #define GROUP_OUTPUT_MAX (4 * GROUP_INPUT_MAX + 64)

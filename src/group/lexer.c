@@ -459,7 +459,9 @@ closing_quote(Lexer *lexer, int pos, unsigned char quote)
 
 		if (c == '\\' && i + 1 < limit)
 			i++;
-		else if (c == quote && !(quote == '\'' && (class_at(lexer, i + 1) & B_WORD)))
+		else if (c == quote &&
+				 (quote != '\'' || (!(class_at(lexer, i + 1) & B_WORD) &&
+									(i == pos + 1 || !(byte_class[lexer->s[i - 1]] & B_SPACE)))))
 			return i;
 	}
 	lexer->no_quote_to[kind] = limit;

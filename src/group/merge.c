@@ -54,12 +54,12 @@ typedef struct Word
 	bool constant; /* has a letter and no variable */
 } Word;
 
-/* Orders templates by fingerprint. */
+/* Orders pointers to templates by fingerprint. */
 static int
 compare_templates(const void *a, const void *b)
 {
-	int64 x = ((const MalsTemplate *) a)->fingerprint;
-	int64 y = ((const MalsTemplate *) b)->fingerprint;
+	int64 x = (*(MalsTemplate *const *) a)->fingerprint;
+	int64 y = (*(MalsTemplate *const *) b)->fingerprint;
 
 	return (x > y) - (x < y);
 }
@@ -88,13 +88,15 @@ find_variable(const char *word, int len)
 	return -1;
 }
 
-/* Splits a template into words, returns their number, or 0 if it has too many. */
+/* Splits a template into words, returns their number, or 0 if it is too long. */
 static int
 split_words(const char *text, int len, Word *words)
 {
 	int count = 0;
 	int at = 0;
 
+	if (len > GROUP_OUTPUT_MAX)
+		return 0;
 	while (at < len)
 	{
 		Word *word = &words[count];
@@ -198,7 +200,7 @@ word_fits(const char *variable, int variable_len, int at, const char *word, int 
 
 /* Joins templates of one pattern where the word left out is a variable. */
 static void
-join_pattern(const MalsTemplate *templates, const Pattern *patterns, size_t count, int32 *parent)
+join_pattern(MalsTemplate *const *templates, const Pattern *patterns, size_t count, int32 *parent)
 {
 	int variables = 0;
 	int words = 0;
@@ -207,7 +209,7 @@ join_pattern(const MalsTemplate *templates, const Pattern *patterns, size_t coun
 	for (size_t i = 0; i < count; i++)
 	{
 		const Pattern *pattern = &patterns[i];
-		const char *word = templates[pattern->template].text + pattern->start;
+		const char *word = templates[pattern->template]->text + pattern->start;
 		int at;
 
 		if (i > 0 && pattern->word == pattern[-1].word)
@@ -224,7 +226,7 @@ join_pattern(const MalsTemplate *templates, const Pattern *patterns, size_t coun
 		{
 			const Pattern *other = &patterns[j];
 
-			if (word_fits(word, pattern->len, at, templates[other->template].text + other->start,
+			if (word_fits(word, pattern->len, at, templates[other->template]->text + other->start,
 						  other->len))
 				join_groups(parent, pattern->template, other->template);
 		}
@@ -235,7 +237,7 @@ join_pattern(const MalsTemplate *templates, const Pattern *patterns, size_t coun
 	{
 		const Pattern *pattern = &patterns[i];
 
-		if (find_variable(templates[pattern->template].text + pattern->start, pattern->len) >= 0)
+		if (find_variable(templates[pattern->template]->text + pattern->start, pattern->len) >= 0)
 			continue;
 		if (first_word == NULL)
 			first_word = pattern;
@@ -251,14 +253,17 @@ mals_merge_templates(MalsTemplate *templates, int count)
 	int members = Min(count, TEMPLATES_MAX);
 	size_t size = 1024;
 	size_t made = 0;
+	MalsTemplate **sorted;
 	Pattern *patterns;
 	int32 *parent;
 
+	sorted = palloc(count * sizeof(MalsTemplate *));
 	for (int i = 0; i < count; i++)
+	{
 		templates[i].group_id = templates[i].fingerprint;
-	if (count == 0)
-		return;
-	qsort(templates, count, sizeof(MalsTemplate), compare_templates);
+		sorted[i] = &templates[i];
+	}
+	qsort(sorted, count, sizeof(MalsTemplate *), compare_templates);
 
 	patterns = palloc(size * sizeof(Pattern));
 	parent = palloc(members * sizeof(int32));
@@ -271,10 +276,13 @@ mals_merge_templates(MalsTemplate *templates, int count)
 			patterns = repalloc_huge(patterns, size * sizeof(Pattern));
 		}
 		/* a template may be given twice */
-		parent[i] =
-			i > 0 && templates[i].fingerprint == templates[i - 1].fingerprint ? parent[i - 1] : i;
-		if (parent[i] == i)
-			made += make_patterns(&templates[i], i, patterns + made);
+		if (i > 0 && sorted[i]->fingerprint == sorted[i - 1]->fingerprint)
+			parent[i] = parent[i - 1];
+		else
+		{
+			parent[i] = i;
+			made += make_patterns(sorted[i], i, patterns + made);
+		}
 	}
 	qsort(patterns, made, sizeof(Pattern), compare_patterns);
 	for (size_t first = 0, next; first < made; first = next)
@@ -284,10 +292,11 @@ mals_merge_templates(MalsTemplate *templates, int count)
 		while (next < made && patterns[next].hash == patterns[first].hash)
 			next++;
 		if (next - first > 1)
-			join_pattern(templates, patterns + first, next - first, parent);
+			join_pattern(sorted, patterns + first, next - first, parent);
 	}
 	for (int i = 0; i < members; i++)
-		templates[i].group_id = templates[find_root(parent, i)].fingerprint;
+		sorted[i]->group_id = sorted[find_root(parent, i)]->fingerprint;
+	pfree(sorted);
 	pfree(patterns);
 	pfree(parent);
 }

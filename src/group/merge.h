@@ -16,9 +16,9 @@ typedef struct MalsTemplate
 } MalsTemplate;
 
 /*
- * Groups templates that differ in one word which varies. The result depends on
- * the set of templates only, not on their order: the array comes back sorted
- * by fingerprint. Uses memory of the current context and frees it.
+ * Sets the group of each template: those that differ in one word which varies
+ * are in one. The result depends on the set of templates only, not on their
+ * order. Uses memory of the current context and frees it.
  */
 extern void mals_merge_templates(MalsTemplate *templates, int count);
 

@@ -87,58 +87,69 @@ static const WordList word_lists[] = {
 	{WORD_PROCESS, "process pid task thread"},
 };
 
+/* A word as two integers: its first and its last bytes, in small letters. */
+typedef struct WordKey
+{
+	uint64 first;
+	uint64 last;
+} WordKey;
+
 typedef struct WordSlot
 {
-	uint8 len;
-	unsigned char word[WORD_MAX];
-	uint32 sets;
+	WordKey key;
+	uint32 len;
+	uint32 sets; /* 0: free */
 } WordSlot;
 
 static WordSlot word_slots[WORD_SLOTS];
 static bool word_slots_filled = false;
 
-/* Hashes a word without regard to case. */
-static inline uint32
-word_hash(const unsigned char *word, int len)
+/* Makes the key of a word of 1 to WORD_MAX bytes. */
+static inline WordKey
+word_key(const unsigned char *word, int len)
 {
-	uint32 hash = len;
+	WordKey key;
 
-	for (int i = 0; i < len; i++)
-		hash = hash * 33 + (word[i] | 0x20);
-	return hash ^ (hash >> 10);
-}
-
-/* Tells whether a slot's word is this one, without regard to case. */
-static inline bool
-word_equals(const WordSlot *slot, const unsigned char *word, int len)
-{
-	if (slot->len != len)
-		return false;
-	for (int i = 0; i < len; i++)
+	if (len >= 8)
 	{
-		unsigned char c = word[i];
-
-		if (group_is_upper(c))
-			c |= 0x20;
-		if (slot->word[i] != c)
-			return false;
+		memcpy(&key.first, word, 8);
+		memcpy(&key.last, word + len - 8, 8);
 	}
-	return true;
+	else if (len >= 4)
+	{
+		uint32 first;
+		uint32 last;
+
+		memcpy(&first, word, 4);
+		memcpy(&last, word + len - 4, 4);
+		key.first = first;
+		key.last = last;
+	}
+	else
+	{
+		key.first = word[0];
+		key.last = (uint64) word[len / 2] << 8 | word[len - 1];
+	}
+	/* all bytes as if they were letters: no two words of the table differ in that bit only */
+	key.first |= UINT64CONST(0x2020202020202020);
+	key.last |= UINT64CONST(0x2020202020202020);
+	return key;
 }
 
 /* Finds the slot of a word, or the free one where it belongs. */
-static WordSlot *
-word_slot(const unsigned char *word, int len)
+static inline WordSlot *
+word_slot(WordKey key, uint32 len)
 {
-	uint32 at = word_hash(word, len);
+	uint64 at = (key.first * UINT64CONST(0x9e3779b97f4a7c15)) ^
+				(key.last * UINT64CONST(0xc2b2ae3d27d4eb4f));
 
-	for (;;)
+	for (at ^= at >> 32;; at++)
 	{
 		WordSlot *slot = &word_slots[at & (WORD_SLOTS - 1)];
 
-		if (slot->len == 0 || word_equals(slot, word, len))
+		if (slot->sets == 0 ||
+			(slot->key.first == key.first && slot->key.last == key.last && slot->len == len))
 			return slot;
-		at++;
 	}
 }
 
@@ -153,11 +164,12 @@ fill_word_slots(void)
 		while (*word)
 		{
 			int len = strcspn(word, " ");
-			WordSlot *slot = word_slot((const unsigned char *) word, len);
+			WordKey key = word_key((const unsigned char *) word, len);
+			WordSlot *slot = word_slot(key, len);
 
 			Assert(len <= WORD_MAX);
+			slot->key = key;
 			slot->len = len;
-			memcpy(slot->word, word, len);
 			slot->sets |= word_lists[i].sets;
 			word += len;
 			if (*word)
@@ -175,7 +187,7 @@ mals_group_word(const unsigned char *word, int len)
 		return 0;
 	if (!word_slots_filled)
 		fill_word_slots();
-	return word_slot(word, len)->sets;
+	return word_slot(word_key(word, len), len)->sets;
 }
 
 /* Returns what a key may stand for: of a compound, its last word counts. */
