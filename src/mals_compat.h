@@ -24,6 +24,15 @@
 #define mals_soft_error(context, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
+/* Decodes the fields of a date and time; tzp NULL refuses a time zone. */
+#if PG_VERSION_NUM >= 160000
+#define mals_decode_datetime(field, ftype, nf, dtype, tm, fsec, tzp)                               \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp, &(DateTimeErrorExtra) {0})
+#else
+#define mals_decode_datetime(field, ftype, nf, dtype, tm, fsec, tzp)                               \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp)
+#endif
+
 /* Makes a JSON lexer over a string in the database's encoding. */
 #if PG_VERSION_NUM >= 170000
 #define mals_json_lexer(json) \

@@ -2,29 +2,27 @@
 --
 -- The indexes of a partition, and what each is for:
 --
--- PRIMARY KEY (id)   mals_get, safe retries; and, as the order of ids is the
---                    order of (ts, id), every search by time: the newest
---                    entries, an hour, an export in order.
--- (agent_id, id)     one agent's entries, newest first.
--- (trace_id)         one trace, over all partitions.
--- (correlation_id)   one request or task, over all partitions.
--- (id) of errors     the latest errors, summaries.
--- brin (ts)          plain SQL with a condition on ts alone.
+-- PRIMARY KEY (ts, id)   everything by time: the newest entries, an hour, an export
+--                        in order, plain SQL with a condition on ts; and as an id
+--                        carries its ts, mals_get and safe retries too.
+-- (agent_id, ts)         one agent's entries, newest first.
+-- (trace_id)             one trace, over all partitions.
+-- (correlation_id)       one request or task, over all partitions.
+-- (ts) of errors         the latest errors, summaries.
 
 CREATE FUNCTION mals._partition_ddl(name text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT format($ddl$
     CREATE TABLE mals.%1$I (LIKE mals.entries INCLUDING STORAGE INCLUDING COMPRESSION);
-    ALTER TABLE mals.%1$I ADD CONSTRAINT %2$I PRIMARY KEY (id);
-    CREATE INDEX %3$I ON mals.%1$I (agent_id, id);
+    ALTER TABLE mals.%1$I ADD CONSTRAINT %2$I PRIMARY KEY (ts, id);
+    CREATE INDEX %3$I ON mals.%1$I (agent_id, ts);
     CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
     CREATE INDEX %5$I ON mals.%1$I (correlation_id) WHERE correlation_id IS NOT NULL;
-    CREATE INDEX %6$I ON mals.%1$I (id) INCLUDE (fingerprint, agent_id, level)
+    CREATE INDEX %6$I ON mals.%1$I (ts) INCLUDE (id, fingerprint, agent_id, level)
       WHERE level OPERATOR(@extschema@.>=) 'error';
-    CREATE INDEX %7$I ON mals.%1$I USING brin (ts);
   $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
-    name || '_errors', name || '_ts')
+    name || '_errors')
 $$;
 COMMENT ON FUNCTION mals._partition_ddl(text) IS 'The statements that make an empty partition, not yet attached.';
 

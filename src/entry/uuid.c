@@ -46,13 +46,11 @@ draw_backend_bits(void)
 	id_backend_pid = MyProcPid;
 }
 
-/* Writes the time, version and variant of an id, and its 62 low bits. */
+/* Writes the milliseconds, version, fraction and variant of an id, and its 62 low bits. */
 static void
-pack(TimestampTz ts, uint64 low, pg_uuid_t *id)
+pack(uint64 ms, int fraction, uint64 low, pg_uuid_t *id)
 {
-	int64 us = ts + UNIX_EPOCH_US;
-	uint64 ms = us / 1000;
-	uint64 high = (ms << 16) | UINT64CONST(0x7000) | ((us % 1000) * 4096 / 1000);
+	uint64 high = (ms << 16) | UINT64CONST(0x7000) | fraction;
 
 	low |= UINT64CONST(1) << 63;
 	for (int i = 0; i < 8; i++)
@@ -73,15 +71,23 @@ mals_uuid_holds(TimestampTz ts)
 void
 mals_uuid_make(TimestampTz ts, pg_uuid_t *id)
 {
+	int64 us = ts + UNIX_EPOCH_US;
+
 	if (unlikely(id_backend_pid != MyProcPid))
 		draw_backend_bits();
-	pack(ts, id_backend_bits | (id_counter++ & 0xFFFFFFF), id);
+	pack(us / 1000, us % 1000 * 4096 / 1000, id_backend_bits | (id_counter++ & 0xFFFFFFF), id);
 }
 
-/* Gives the least id of a time; times outside an id's range are clamped to it. */
+/*
+ * Gives the least id of a time; times outside an id's range are clamped to it.
+ * Four or five fractions stand for one microsecond, and ids made here take the
+ * last of them, but those of others may take any.
+ */
 void
 mals_uuid_floor(TimestampTz ts, pg_uuid_t *id)
 {
+	int64 us;
+
 	if (ts < -UNIX_EPOCH_US)
 		ts = -UNIX_EPOCH_US;
 	else if (!mals_uuid_holds(ts))
@@ -89,7 +95,8 @@ mals_uuid_floor(TimestampTz ts, pg_uuid_t *id)
 		memset(id->data, 0xFF, UUID_LEN);
 		return;
 	}
-	pack(ts, 0, id);
+	us = ts + UNIX_EPOCH_US;
+	pack(us / 1000, us % 1000 == 0 ? 0 : (us % 1000 - 1) * 4096 / 1000 + 1, 0, id);
 }
 
 /* Reads the time of a version 7 UUID; false if it is of another kind. */

@@ -7,6 +7,8 @@
 
 #include "mals_errors.h"
 
+#include "datatype/timestamp.h"
+
 /*
  * mals_level, stored in one byte, passed by value. The numbers are those of
  * Python's logging module (trace is 5), they order the levels and leave room
@@ -40,5 +42,8 @@ extern bool mals_level_from_otel_number(int64 number, MalsLevel *level);
 
 /* The level's lower-case name, a static string. */
 extern const char *mals_level_name(MalsLevel level);
+
+/* Reads a time or a date in ISO 8601 that begins with the year, UTC if it names no zone; false if it is none. */
+extern bool mals_parse_timestamp(const char *str, int len, TimestampTz *out);
 
 #endif /* MALS_TYPES_H */

@@ -74,7 +74,7 @@ prepare_unique(MalsTarget *target)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("table \"%s\" has no primary key",
 					   RelationGetRelationName(rri->ri_RelationDesc)),
-				errhint("Partitions of mals.entries need PRIMARY KEY (id)."));
+				errhint("Partitions of mals.entries need PRIMARY KEY (ts, id)."));
 	target->unique = true;
 }
 
