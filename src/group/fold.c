@@ -194,12 +194,17 @@ word_end(const char *p, const char *end)
 	return p;
 }
 
-/* Makes what templates have in common: words that differ are variables. */
+/*
+ * Makes what templates have in common: words that differ are variables. Where
+ * they have no word in common, or not as many words, they were merged by hand
+ * and the first stands for all.
+ */
 static text *
 common_template(const MalsTemplate *templates, int count)
 {
 	const char **at = palloc(count * sizeof(char *));
 	StringInfoData common;
+	bool any = false;
 
 	initStringInfo(&common);
 	for (int i = 0; i < count; i++)
@@ -218,18 +223,18 @@ common_template(const MalsTemplate *templates, int count)
 
 			same &= other == len && memcmp(at[0], at[i], len) == 0;
 			if ((at[i] + other >= other_end) != last)
-			{
-				/* of different lengths, so merged by hand: the first stands for all */
 				return cstring_to_text_with_len(templates[0].text, templates[0].len);
-			}
 			at[i] += other + 1;
 		}
 		if (same)
 			appendBinaryStringInfo(&common, at[0], len);
 		else
 			appendStringInfoString(&common, "<*>");
-		if (last)
+		any |= same;
+		if (last && any)
 			return cstring_to_text_with_len(common.data, common.len);
+		if (last)
+			return cstring_to_text_with_len(templates[0].text, templates[0].len);
 		appendStringInfoChar(&common, ' ');
 		at[0] += len + 1;
 	}

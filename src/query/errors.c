@@ -88,11 +88,11 @@ append_groups(StringInfo sql, const Window *window)
 						   " AS inside FROM mals.logs l LEFT JOIN mals._templates t"
 						   " ON t.fingerprint = l.fingerprint WHERE ");
 	append_errors(sql, window, window->before);
-	appendStringInfoString(
+	appendStringInfo(
 		sql,
 		"), agents AS (SELECT g, array_agg(agent_id::text ORDER BY agent_id) AS agents"
 		" FROM (SELECT DISTINCT g, agent_id FROM errors WHERE inside) d GROUP BY g),"
-		" counted AS (SELECT e.g, max(e.level) FILTER (WHERE inside) AS level,"
+		" counted AS (SELECT e.g, %s.max(e.level) FILTER (WHERE inside) AS level,"
 		" count(*) FILTER (WHERE inside) AS entries,"
 		" count(*) FILTER (WHERE inside AND NOT e.resolved) AS unresolved,"
 		" min(e.ts) FILTER (WHERE inside) AS first_seen,"
@@ -105,7 +105,8 @@ append_groups(StringInfo sql, const Window *window)
 		" max(e.id::text COLLATE \"C\") FILTER (WHERE inside)::uuid AS sample_id"
 		" FROM errors e LEFT JOIN mals.error_status s ON s.fingerprint = e.g GROUP BY e.g"
 		" HAVING bool_or(inside)),"
-		" groups AS (SELECT c.g AS fingerprint, ");
+		" groups AS (SELECT c.g AS fingerprint, ",
+		mals_extension_schema());
 	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g");
 	appendStringInfo(sql,
 					 " AS template, c.level, c.entries, c.unresolved, a.agents, c.first_seen,"
@@ -193,24 +194,26 @@ mals_patterns(PG_FUNCTION_ARGS)
 {
 	MalsSelection selection;
 	StringInfoData sql;
+	char *schema = mals_extension_schema();
 	int64 max_rows = mals_number_arg(fcinfo, 3, "max_rows", 0, 20);
 
 	mals_selection_read(&selection, fcinfo, 0, 1, 2);
 	initStringInfo(&sql);
-	appendStringInfoString(&sql,
-						   "WITH kinds AS (SELECT l.fingerprint, l.agent_id::text AS agent,"
-						   " max(l.level) AS level, count(*) AS entries, min(l.ts) AS first_seen,"
-						   " max(l.ts) AS last_seen FROM mals.logs l WHERE ");
+	appendStringInfo(&sql,
+					 "WITH kinds AS (SELECT l.fingerprint, l.agent_id::text AS agent,"
+					 " %s.max(l.level) AS level, count(*) AS entries, min(l.ts) AS first_seen,"
+					 " max(l.ts) AS last_seen FROM mals.logs l WHERE ",
+					 schema);
 	mals_selection_append(&sql, &selection);
 	appendStringInfo(&sql,
 					 " GROUP BY 1, 2), groups AS MATERIALIZED (SELECT COALESCE(t.group_id,"
-					 " k.fingerprint) AS g, max(k.level) AS level, sum(k.entries)::bigint AS entries,"
+					 " k.fingerprint) AS g, %s.max(k.level) AS level, sum(k.entries)::bigint AS entries,"
 					 " array_agg(DISTINCT k.agent ORDER BY k.agent) AS agents,"
 					 " array_agg(DISTINCT k.fingerprint) AS fingerprints,"
 					 " min(k.first_seen) AS first_seen, max(k.last_seen) AS last_seen"
 					 " FROM kinds k LEFT JOIN mals._templates t USING (fingerprint) GROUP BY 1"
 					 " ORDER BY 3 DESC, 1 LIMIT " INT64_FORMAT ") SELECT p.g, ",
-					 max_rows);
+					 schema, max_rows);
 	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g");
 	appendStringInfoString(&sql,
 						   ", p.level, p.entries, p.agents, p.first_seen, p.last_seen,"
