@@ -420,6 +420,18 @@ finish_python(Trace *trace, int start, int stop)
 	write_frames(trace);
 }
 
+/* Tells whether a line other than the first starts with white space, as frames do. */
+static bool
+has_indented_line(const unsigned char *text, int len)
+{
+	for (int i = 1; i < len; i++)
+	{
+		if (text[i - 1] == '\n' && (text[i] == ' ' || text[i] == '\t'))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Writes the template of a message of several lines that has stack traces in
  * it, and returns its length, or -1 if it has none.
@@ -431,6 +443,8 @@ mals_group_traceback(char *dst, const unsigned char *text, int len)
 	Span before = {0, 0};
 	int next;
 
+	if (!has_indented_line(text, len))
+		return -1;
 	for (int at = 0; at < len; at = next)
 	{
 		const unsigned char *newline = memchr(text + at, '\n', len - at);
