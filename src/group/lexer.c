@@ -536,9 +536,12 @@ lex_quote(Lexer *lexer, unsigned char quote)
 	if (peek(lexer, after) == ':' && stop > start + 1 && quote != '`' &&
 		(before == NULL || token_is_char(lexer, before, '{') || token_is_char(lexer, before, ',')))
 	{
-		int digits = skip_class(lexer, start + 1, B_DIGIT | B_HEX | B_JOIN);
+		int digits = 0;
 
-		if (digits == stop && (stop - start > 9 || group_is_digit(s[start + 1])))
+		/* an id */
+		for (int i = start + 1; i < stop; i++)
+			digits += group_is_digit(s[i]);
+		if (digits >= 4 || digits == stop - start - 1)
 			push(lexer, TOKEN_VAR, 0, start, stop + 1);
 		else
 		{
@@ -623,6 +626,12 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 		case '#':
 			if (attached)
 				break;
+			/* @name, #name */
+			if (class & B_LETTER)
+			{
+				push(lexer, TOKEN_VAR, 0, start, skip_class(lexer, start + 1, B_WORD | B_JOIN));
+				return;
+			}
 			/* FALLTHROUGH */
 		case '-':
 		case '+':

@@ -169,6 +169,36 @@ mals_group_template_text(char *dst, const unsigned char *text, int len)
 	return write_tokens(dst, &tokens);
 }
 
+/*
+ * Writes the template of a message of which the white space has been escaped,
+ * if it has stack traces in it; else returns -1.
+ */
+static int
+template_of_escaped(char *dst, const unsigned char *text, int len)
+{
+	unsigned char plain[GROUP_INPUT_MAX];
+	int n = 0;
+	bool lines = false;
+
+	for (int i = 0; i < len && !lines; i++)
+		lines = text[i] == '\\' && i + 1 < len && text[i + 1] == 'n';
+	/* in JSON a trace is a value like any other */
+	if (!lines || text[0] == '{' || text[0] == '[')
+		return -1;
+	for (int i = 0; i < len; i++)
+	{
+		unsigned char c = text[i];
+
+		if (c == '\\' && i + 1 < len)
+		{
+			c = text[++i];
+			c = c == 'n' ? '\n' : c == 't' ? '\t' : c;
+		}
+		plain[n++] = c;
+	}
+	return mals_group_traceback(dst, plain, n);
+}
+
 /* Writes the template of a message to GROUP_OUTPUT_MAX bytes at dst, returns its length. */
 int
 mals_group_template(char *dst, const char *message, int len)
@@ -184,10 +214,10 @@ mals_group_template(char *dst, const char *message, int len)
 			len--;
 	}
 	if (memchr(text, '\n', len) != NULL)
-	{
 		written = mals_group_traceback(dst, text, len);
-		if (written >= 0)
-			return written;
-	}
+	else
+		written = template_of_escaped(dst, text, len);
+	if (written >= 0)
+		return written;
 	return mals_group_template_text(dst, text, len);
 }

@@ -143,6 +143,15 @@ at_frame(const unsigned char *s, int start, int stop, Frame *frame)
 	start += 3;
 	if (starts_with(s + start, stop - start, "async "))
 		start += 6;
+	/* where the class came from: ~[core-1.2.jar:1.2] */
+	if (stop > start && s[stop - 1] == ']')
+	{
+		int bracket = stop - 1;
+
+		while (bracket > start && s[bracket] != ' ')
+			bracket--;
+		stop = bracket;
+	}
 	frame->file.len = 0;
 	if (stop > start && s[stop - 1] == ')')
 	{

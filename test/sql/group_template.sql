@@ -74,7 +74,9 @@ SELECT mals_template(m) FROM (VALUES
   (4, E'TypeError: Cannot read properties of undefined (reading ''x'')\n    at Object.<anonymous> (/app/index.js:10:5)\n    at async step (file:///app/run.mjs:1:2)\n    at /app/x.js:3:4'),
   (5, E'panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.(*Server).handle(0xc000012345, {0x1, 0x2})\n\t/app/main.go:12 +0x1d\ncreated by net/http.(*Server).Serve in goroutine 7\n\t/usr/lib/go/server.go:1 +0x1\n\ngoroutine 7 [select]:\nfoo.bar()\n\t/x/y.go:3 +0x9'),
   (6, E'System.NullReferenceException: not set\n   at Example.Job.Run(String a) in /src/Job.cs:line 42'),
-  (7, E'Meeting\n at noon\n at 10:30')
+  (7, E'Meeting\n at noon\n at 10:30'),
+  (8, E'a.B: no\n\tat a.C.d(C.java:1) ~[core-1.2.jar:1.2]\n\tat a.C.e(C.java:2) [?:?]'),
+  (9, 'failed Traceback (most recent call last):\n  File \"/app/run.py\", line 42, in step\n    x()\nKeyError: ''a''')
 ) AS t (n, m) ORDER BY n;
 
 -- Pairs. Every row that comes out is wrong.
@@ -110,6 +112,11 @@ INSERT INTO pair VALUES
   (true, 'dial tcp 10.0.0.1:443: i/o timeout', 'dial tcp [fe80::1%eth0]:443: i/o timeout'),
   (true, 'level=info ts=2024-01-01T00:00:00Z caller=main.go:42 msg="server started" addr=0.0.0.0:8080', 'level=info ts=2024-02-01T01:00:00.123Z caller=main.go:43 msg="server started" addr=:80'),
   (true, 'Function search_web called with {"query": "a b c", "k": 5}', 'Function search_web called with {"query": "zzz", "k": 50}'),
+  (true, 'PR #123 merged by @alice into #general', 'PR #7 merged by @bob into #random'),
+  (true, 'Invalid API key provided: sk-abc***xyz', 'Invalid API key provided: sk-123****'),
+  (true, 'User alice logged in', 'User bob logged in'),
+  (false, 'User approved the call', 'User rejected the call'),
+  (false, 'GET /users -> 200 (12 ms)', 'GET /users -> 500 (12 ms)'),
   (true, 'Compacting context: 180000 -> 42000 tokens', 'Compacting context: 99 -> 12 tokens'),
   (false, 'level=info msg="server started" addr=:8080', 'level=info msg="server stopped" addr=:8080'),
   (false, E'Traceback (most recent call last):\n  File "/app/run.py", line 42, in step\nKeyError: ''a''', E'Traceback (most recent call last):\n  File "/app/run.py", line 42, in plan\nKeyError: ''a'''),
