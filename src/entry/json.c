@@ -519,7 +519,8 @@ mals_entry_from_json(MalsEntry *entry, JsonbContainer *object)
 
 	if (object == NULL || !JsonContainerIsObject(object))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s: must be a JSON object", mals_entry_field(entry, "entry")),
+				errmsg("%s: must be a JSON object",
+					   entry->index < 0 ? "entry" : psprintf("entry %d", entry->index)),
 				errhint("An entry looks like {\"agent_id\": \"crypto\", \"message\": \"Order "
 						"placed\", \"level\": \"info\"}."));
 

@@ -55,6 +55,9 @@ struct MalsMerge
 	mergekeys_hash *keys; /* of all pairs, once there are many; else NULL */
 };
 
+/* What is sorted: a pair is large. */
+typedef JsonbPair *PairRef;
+
 /* Where the layout of an object has got to. */
 typedef struct Layout
 {
@@ -175,24 +178,44 @@ mals_merge_object(MalsMerge *merge, JsonbContainer *object, const char *source)
 }
 
 /* Compares two pairs as jsonb orders keys. */
-static int
-compare_pairs(const void *a, const void *b)
+static inline int
+compare_pairs(const JsonbPair *left, const JsonbPair *right)
 {
-	const JsonbValue *left = &((const JsonbPair *) a)->key;
-	const JsonbValue *right = &((const JsonbPair *) b)->key;
+	int len = left->key.val.string.len;
 
-	if (left->val.string.len != right->val.string.len)
-		return left->val.string.len < right->val.string.len ? -1 : 1;
-	return memcmp(left->val.string.val, right->val.string.val, left->val.string.len);
+	if (len != right->key.val.string.len)
+		return len < right->key.val.string.len ? -1 : 1;
+	return memcmp(left->key.val.string.val, right->key.val.string.val, len);
 }
 
-/* Frees what only collecting needs, and brings the pairs into order. */
+#define ST_SORT sort_pairs
+#define ST_ELEMENT_TYPE PairRef
+#define ST_COMPARE(a, b) compare_pairs(*(a), *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* Gives the pairs in the order of their keys. */
+static PairRef *
+ordered_pairs(const MalsMerge *merge)
+{
+	PairRef *refs = palloc_array(PairRef, merge->npairs);
+
+	for (int i = 0; i < merge->npairs; i++)
+		refs[i] = &merge->pairs[i];
+	sort_pairs(refs, merge->npairs);
+	return refs;
+}
+
+/* Frees a merge. */
 static void
-finish_pairs(MalsMerge *merge)
+free_merge(MalsMerge *merge, PairRef *refs)
 {
 	if (merge->keys != NULL)
 		mergekeys_destroy(merge->keys);
-	qsort(merge->pairs, merge->npairs, sizeof(JsonbPair), compare_pairs);
+	pfree(refs);
+	pfree(merge->pairs);
+	pfree(merge);
 }
 
 /* Appends a child to the object that is laid out. */
@@ -270,12 +293,11 @@ put_value(Layout *layout, const JsonbValue *value)
 Jsonb *
 mals_merge_end(MalsMerge *merge)
 {
+	PairRef *refs = ordered_pairs(merge);
 	Size children = sizeof(JEntry) * 2 * merge->npairs;
 	Size size = 0;
 	Jsonb *result;
 	Layout layout;
-
-	finish_pairs(merge);
 
 	for (int i = 0; i < merge->npairs; i++)
 		size += merge->pairs[i].key.val.string.len + prepare_value(&merge->pairs[i].value);
@@ -292,14 +314,13 @@ mals_merge_end(MalsMerge *merge)
 	layout.child = 0;
 
 	for (int i = 0; i < merge->npairs; i++)
-		put_child(&layout, JENTRY_ISSTRING, merge->pairs[i].key.val.string.val,
-				  merge->pairs[i].key.val.string.len, false);
+		put_child(&layout, JENTRY_ISSTRING, refs[i]->key.val.string.val,
+				  refs[i]->key.val.string.len, false);
 	for (int i = 0; i < merge->npairs; i++)
-		put_value(&layout, &merge->pairs[i].value);
+		put_value(&layout, &refs[i]->value);
 	SET_VARSIZE(result, offsetof(Jsonb, root.children) + children + layout.used);
 
-	pfree(merge->pairs);
-	pfree(merge);
+	free_merge(merge, refs);
 	return result;
 }
 
@@ -307,9 +328,12 @@ mals_merge_end(MalsMerge *merge)
 void
 mals_merge_end_value(MalsMerge *merge, JsonbValue *result)
 {
-	finish_pairs(merge);
+	PairRef *refs = ordered_pairs(merge);
+
 	result->type = jbvObject;
 	result->val.object.nPairs = merge->npairs;
-	result->val.object.pairs = merge->pairs;
-	pfree(merge);
+	result->val.object.pairs = palloc_array(JsonbPair, merge->npairs);
+	for (int i = 0; i < merge->npairs; i++)
+		result->val.object.pairs[i] = *refs[i];
+	free_merge(merge, refs);
 }

@@ -180,13 +180,17 @@ merge_number(MalsMerge *merge, const char *key, const JsonbValue *value)
 		merge_given(merge, key, value);
 }
 
-/* Merges the fields we do not know. */
+/* Merges pairs: attributes, or fields we do not know. */
 static void
-merge_rest(MalsMerge *merge, const MalsRest *rest)
+merge_pairs(MalsMerge *merge, const MalsRest *pairs, const char *source)
 {
-	for (int i = 0; i < rest->npairs; i++)
-		mals_merge_value(merge, rest->pairs[i].key.val.string.val,
-						 rest->pairs[i].key.val.string.len, &rest->pairs[i].value, "otlp");
+	for (int i = 0; i < pairs->npairs; i++)
+	{
+		const JsonbValue *key = &pairs->pairs[i].key;
+
+		mals_merge_value(merge, key->val.string.val, key->val.string.len, &pairs->pairs[i].value,
+						 source);
+	}
 }
 
 /* Ends a merge; an object without keys is no value. */
@@ -236,8 +240,8 @@ read_resource(JsonbValue *resource_logs, const MalsRest *logs_rest, const OtlpPa
 	merge_given(merge, "version", &fields[ORIGIN_VERSION]);
 	merge_number(merge, "dropped_attributes_count", &fields[ORIGIN_DROPPED]);
 	merge_string(merge, "schema_url", &resource_logs[RESOURCE_LOGS_SCHEMA], logs_path, "schemaUrl");
-	merge_rest(merge, &rest);
-	merge_rest(merge, logs_rest);
+	merge_pairs(merge, &rest, "otlp");
+	merge_pairs(merge, logs_rest, "otlp");
 	end_object(merge, &origin->resource);
 }
 
@@ -266,8 +270,8 @@ read_scope(JsonbValue *scope_logs, const MalsRest *logs_rest, const OtlpPath *lo
 		mals_merge_value(merge, key.val.string.val, key.val.string.len, &value, "attributes");
 	merge_number(merge, "dropped_attributes_count", &fields[ORIGIN_DROPPED]);
 	merge_string(merge, "schema_url", &scope_logs[SCOPE_LOGS_SCHEMA], logs_path, "schemaUrl");
-	merge_rest(merge, &rest);
-	merge_rest(merge, logs_rest);
+	merge_pairs(merge, &rest, "otlp");
+	merge_pairs(merge, logs_rest, "otlp");
 	end_object(merge, &origin->scope);
 }
 
@@ -305,35 +309,37 @@ picked_text(const JsonbValue *picks, int first, int last)
 	return NULL;
 }
 
-/* Reads a record's attributes: metadata, agent, session, exception. */
+/* Reads a record's attributes: agent, session, exception, and the pairs for metadata. */
 static void
-read_attributes(const JsonbValue *attributes, const OtlpPath *path, const Origin *origin,
+read_attributes(const JsonbValue *attributes, const OtlpPath *path, MalsRest *pairs,
 				MalsMerge *merge, MalsEntry *entry)
 {
 	JsonbValue picks[PICKS];
-	JsonbValue key;
-	JsonbValue value;
+	JsonbValue exception_value;
 	OtlpElements elements;
 	MalsMerge *exception = mals_merge_begin();
 
 	for (int i = 0; i < PICKS; i++)
 		picks[i].type = jbvNull;
 	mals_otlp_begin(&elements, attributes, path, "attributes");
-	while (mals_otlp_next_pair(&elements, &key, &value))
+	pairs->pairs = palloc_array(JsonbPair, elements.count);
+	pairs->npairs = 0;
+	for (;;)
 	{
-		if (!pick_attribute(picks, &key, &value))
-			mals_merge_value(merge, key.val.string.val, key.val.string.len, &value, "attributes");
+		JsonbPair *pair = &pairs->pairs[pairs->npairs];
+
+		if (!mals_otlp_next_pair(&elements, &pair->key, &pair->value))
+			break;
+		if (!pick_attribute(picks, &pair->key, &pair->value))
+			pairs->npairs++;
 	}
 
 	entry->agent_id = picked_text(picks, AGENT_FIRST, AGENT_LAST);
-	if (entry->agent_id == NULL)
-		entry->agent_id = origin->service_name;
 	entry->session_key = picked_text(picks, SESSION_FIRST, SESSION_LAST);
-
 	for (int i = EXCEPTION_FIRST; i <= EXCEPTION_LAST; i++)
 		merge_given(exception, pick_names[i] + strlen("exception."), &picks[i]);
-	end_object(exception, &value);
-	merge_given(merge, "exception", &value);
+	end_object(exception, &exception_value);
+	merge_given(merge, "exception", &exception_value);
 }
 
 /* Reads a record's body: the message, and metadata if it is no string. */
@@ -484,44 +490,50 @@ has_id(const JsonbValue *value, const OtlpPath *record, const char *name)
 	return false;
 }
 
-/* Fills in an entry from a record. */
+/*
+ * Fills in an entry from a record. Its metadata merges what has a fixed place
+ * there, then the attributes, then the other fields.
+ */
 static void
 read_record(const JsonbValue *record, const OtlpPath *path, const Origin *origin, MalsEntry *entry)
 {
 	MalsMerge *merge = mals_merge_begin();
 	JsonbValue fields[RECORD_FIELDS];
+	const JsonbValue *trace_id = &fields[RECORD_TRACE_ID];
 	MalsRest rest;
+	MalsRest attributes;
 
 	if (record->type == jbvNull)
 		mals_otlp_malformed(path, "an object");
 	mals_otlp_message(record, path, record_names, lengthof(record_names), fields, RECORD_FIELDS,
 					  &rest);
 
-	read_attributes(&fields[RECORD_ATTRIBUTES], path, origin, merge, entry);
+	read_attributes(&fields[RECORD_ATTRIBUTES], path, &attributes, merge, entry);
+	if (entry->agent_id == NULL)
+		entry->agent_id = origin->service_name;
+	entry->source = origin->scope_name;
 	if (mals_otlp_has_string(&fields[RECORD_EVENT_NAME], path, "eventName"))
 		entry->category = mals_string_text(&fields[RECORD_EVENT_NAME]);
 	read_body(&fields[RECORD_BODY], path, merge, entry);
-	read_severity(fields, path, merge, entry);
-	read_time(fields, path, merge, entry);
-	entry->source = origin->scope_name;
-
-	if (has_id(&fields[RECORD_TRACE_ID], path, "traceId"))
-	{
-		const JsonbValue *id = &fields[RECORD_TRACE_ID];
-
-		entry->has_trace_id =
-			mals_uuid_parse(id->val.string.val, id->val.string.len, &entry->trace_id);
-		if (!entry->has_trace_id)
-			merge_given(merge, "trace_id", id);
-	}
 	if (has_id(&fields[RECORD_SPAN_ID], path, "spanId"))
 		merge_given(merge, "span_id", &fields[RECORD_SPAN_ID]);
-
 	merge_given(merge, "resource", &origin->resource);
 	merge_given(merge, "scope", &origin->scope);
+
+	merge_pairs(merge, &attributes, "attributes");
+
+	read_severity(fields, path, merge, entry);
+	read_time(fields, path, merge, entry);
+	if (has_id(trace_id, path, "traceId"))
+	{
+		entry->has_trace_id =
+			mals_uuid_parse(trace_id->val.string.val, trace_id->val.string.len, &entry->trace_id);
+		if (!entry->has_trace_id)
+			merge_given(merge, "trace_id", trace_id);
+	}
 	merge_number(merge, "flags", &fields[RECORD_FLAGS]);
 	merge_number(merge, "dropped_attributes_count", &fields[RECORD_DROPPED]);
-	merge_rest(merge, &rest);
+	merge_pairs(merge, &rest, "otlp");
 	entry->metadata = mals_merge_end(merge);
 }
 

@@ -22,6 +22,7 @@ typedef struct OtlpPath
 typedef struct OtlpElements
 {
 	JsonbIterator *it; /* NULL: the field is not given */
+	int count;
 	JsonbValue value;
 	OtlpPath path;
 } OtlpElements;

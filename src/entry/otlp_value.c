@@ -101,11 +101,13 @@ mals_otlp_begin(OtlpElements *elements, const JsonbValue *array, const OtlpPath 
 {
 	elements->path = (OtlpPath){parent, name, -1};
 	elements->it = NULL;
+	elements->count = 0;
 	if (array->type == jbvNull)
 		return;
 	if (array->type != jbvBinary || !JsonContainerIsArray(array->val.binary.data))
 		mals_otlp_malformed(&elements->path, "an array");
 	elements->it = JsonbIteratorInit(array->val.binary.data);
+	elements->count = JsonContainerSize(array->val.binary.data);
 	(void) JsonbIteratorNext(&elements->it, &elements->value, true);
 }
 
@@ -230,8 +232,7 @@ read_array(const JsonbValue *list, const OtlpPath *path, JsonbValue *result)
 	begin_list(&elements, list, path);
 	result->type = jbvArray;
 	result->val.array.rawScalar = false;
-	result->val.array.elems =
-		palloc_array(JsonbValue, elements.it != NULL ? elements.it->nElems : 0);
+	result->val.array.elems = palloc_array(JsonbValue, elements.count);
 	while (mals_otlp_next(&elements))
 		(void) mals_otlp_any(&elements.value, &elements.path, &result->val.array.elems[n++]);
 	result->val.array.nElems = n;
