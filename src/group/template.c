@@ -10,6 +10,8 @@
  */
 #include "group_private.h"
 
+#include "mb/pg_wchar.h"
+
 /* Characters that are written of a run of one: a line, a progress bar. */
 #define PUNCT_RUN_MAX 3
 
@@ -208,10 +210,14 @@ mals_group_template(char *dst, const char *message, int len)
 
 	if (len > GROUP_INPUT_MAX)
 	{
-		len = GROUP_INPUT_MAX;
 		/* not in the middle of a character */
-		while (len > GROUP_INPUT_MAX - 4 && (text[len] & 0xc0) == 0x80)
-			len--;
+		if (GetDatabaseEncoding() == PG_UTF8)
+		{
+			for (len = GROUP_INPUT_MAX; (text[len] & 0xc0) == 0x80 && len > 0; len--)
+				;
+		}
+		else
+			len = pg_mbcliplen(message, len, GROUP_INPUT_MAX);
 	}
 	if (memchr(text, '\n', len) != NULL)
 		written = mals_group_traceback(dst, text, len);

@@ -184,6 +184,22 @@ FROM (
   UNION ALL SELECT string_agg(chr(1 + (i * 7919) % 126), '') FROM generate_series(1, 9000) i
 ) AS h;
 
+-- Random input, of fragments that the rules know: no error, in bounds, text that can be converted, the same again.
+SELECT setseed(0.42) IS NOT NULL AS seeded;
+CREATE TEMP TABLE fuzz AS
+  SELECT n, string_agg(f[1 + (random() * (cardinality(f) - 1))::int], '' ORDER BY i) AS m
+  FROM (SELECT ARRAY['user ', 'for ', 'from ', '<*>', '1', '12', 'a', 'b.c', '/', '\', '"', '''', '`', '=', ':', '::', '[', ']', '(', ')', '{', '}',
+               ',', ';', '-', '+', '$', '@', '#', '%', ' ', E'\n', E'\n\tat é.b(c.java:1)', E'\n  File "x.py", line 3, in ü', E'\n\t/a/b.go:3 +0x1',
+               'Traceback (most recent call last):', 'KeyError: x', 'é', '用户', E'\x1b[3m', 'http://', 'C:\x', 'HTTP/1.1', 'Mon', 'Jan', ' ms', 'GMT',
+               'true', 'null', 'status', 'code', '"key":', '0x1f', 'deadbeef', '...', 'fe80::1', '10.0.0.1:80', '***1', '~/', './', '<1', 'process ',
+               'SELECT ', 'abcError', '\n', '\"', 'SomeException', repeat('é', 70)] AS f) AS fragments,
+       generate_series(1, 1000) AS n, generate_series(1, 1 + n % 60) AS i
+  GROUP BY n;
+SELECT count(*) AS messages, bool_and(octet_length(mals_template(m)) <= 4 * octet_length(m) + 16) AS bounded,
+       bool_and(convert_from(convert_to(mals_template(m), 'UTF8'), 'UTF8') = mals_template(m)) AS valid,
+       bool_and(mals_fingerprint(m) = mals_fingerprint(m || '')) AS stable
+FROM fuzz;
+
 -- Signatures.
 SELECT proname, provolatile, proisstrict, proparallel, has_function_privilege('public', oid, 'execute') AS for_all,
        obj_description(oid, 'pg_proc') IS NOT NULL AS has_comment
