@@ -101,6 +101,28 @@ mals_partition_find(Relation entries, TimestampTz ts)
 	return place;
 }
 
+int
+mals_partition_edges(TimestampTz from, TimestampTz to, TimestampTz **edges)
+{
+	Relation entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	PartitionDesc partitions = RelationGetPartitionDesc(entries, true);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	int nbounds = partitions->nparts == 0 ? 0 : bounds->ndatums;
+	int n = 0;
+
+	*edges = palloc(Max(nbounds, 1) * sizeof(TimestampTz));
+	for (int i = 1; i < nbounds; i++)
+	{
+		TimestampTz edge = bound(bounds, i);
+
+		/* indexes[i + 1] is what begins at bound i, -1 for a gap */
+		if (bounds->indexes[i + 1] >= 0 && edge > from && edge < to)
+			(*edges)[n++] = edge;
+	}
+	table_close(entries, AccessShareLock);
+	return n;
+}
+
 bool
 mals_partition_available(TimestampTz ts)
 {

@@ -25,6 +25,12 @@ typedef struct MalsPlace
 extern MalsPlace mals_partition_find(Relation entries, TimestampTz ts);
 
 /*
+ * Lists where partitions begin after from and before to, in ascending order,
+ * without the very first partition. Returns how many.
+ */
+extern int mals_partition_edges(TimestampTz from, TimestampTz to, TimestampTz **edges);
+
+/*
  * Tells whether entries of a time can be stored at it: the partition is there,
  * or may be made within mals.max_partitions and what one statement may make.
  */
