@@ -431,13 +431,20 @@ finish_python(Trace *trace, int start, int stop)
 	write_frames(trace);
 }
 
-/* Tells whether a line other than the first starts with white space, as frames do. */
+/* Tells whether a line other than the first is indented and starts as a frame does. */
 static bool
-has_indented_line(const unsigned char *text, int len)
+may_have_frames(const unsigned char *text, int len)
 {
-	for (int i = 1; i < len; i++)
+	for (int i = 1; i + 4 < len; i++)
 	{
-		if (text[i - 1] == '\n' && (text[i] == ' ' || text[i] == '\t'))
+		if (text[i - 1] != '\n')
+			continue;
+		while (i + 4 < len && (text[i] == ' ' || text[i] == '\t'))
+			i++;
+		if (text[i - 1] == '\n')
+			continue;
+		if (memcmp(text + i, "at ", 3) == 0 || memcmp(text + i, "File", 4) == 0 ||
+			(text[i - 1] == '\t' && (text[i] == '/' || text[i + 1] == ':')))
 			return true;
 	}
 	return false;
@@ -454,7 +461,7 @@ mals_group_traceback(char *dst, const unsigned char *text, int len)
 	Span before = {0, 0};
 	int next;
 
-	if (!has_indented_line(text, len))
+	if (!may_have_frames(text, len))
 		return -1;
 	for (int at = 0; at < len; at = next)
 	{
