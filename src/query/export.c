@@ -474,5 +474,6 @@ mals_export(PG_FUNCTION_ARGS)
 	if (line != NULL)
 		SRF_RETURN_NEXT(call, PointerGetDatum(line));
 	UnregisterExprContextCallback(export->econtext, shut_down, PointerGetDatum(export));
+	close_portal(export);
 	SRF_RETURN_DONE(call);
 }

@@ -182,9 +182,14 @@ lay_buckets(Histogram *histogram, int64 width, TimestampTz since, TimestampTz un
 		return;
 	if (!TIMESTAMP_NOT_FINITE(since) && !TIMESTAMP_NOT_FINITE(until))
 	{
+		TimestampTz last = bucket_begin(until - 1, width);
+
+		/* unsigned, as the difference may be beyond int64 */
 		histogram->first = bucket_begin(since, width);
-		histogram->nbuckets = (bucket_begin(until - 1, width) - histogram->first) / width + 1;
+		histogram->nbuckets = ((uint64) last - (uint64) histogram->first) / width + 1;
 	}
+	if (histogram->nbuckets > 0 && !IS_VALID_TIMESTAMP(histogram->first))
+		mals_error_range("bucket", "Give a shorter bucket: the first would begin before all time.");
 	if (histogram->nbuckets < 1 || histogram->nbuckets > MAX_BUCKETS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("bucket is out of range: since to until has more than %d buckets",
@@ -227,7 +232,9 @@ mals_histogram(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		since = PG_GETARG_TIMESTAMPTZ(2);
 	else
-		since = TIMESTAMP_NOT_FINITE(until) ? DT_NOBEGIN : until - USECS_PER_DAY;
+		since = TIMESTAMP_NOT_FINITE(until) || until < MIN_TIMESTAMP + USECS_PER_DAY
+			? DT_NOBEGIN
+			: until - USECS_PER_DAY;
 	/* without an end, the clock's time is within the last bucket */
 	lay_buckets(&histogram, width, since, PG_ARGISNULL(3) ? until + 1 : until);
 
