@@ -89,23 +89,12 @@ token_is_char(const Lexer *lexer, const Token *token, unsigned char c)
 	return token && token->kind == TOKEN_PUNCT && token->len == 1 && lexer->s[token->start] == c;
 }
 
-/* Returns the sets of a word token, of its last part if it is a compound. */
-static uint32
-key_sets(const Lexer *lexer, const Token *token)
+/* Tells whether the values of a key tell events apart. */
+static bool
+key_tells(const Lexer *lexer, const Token *key)
 {
-	const unsigned char *word = lexer->s + token->start;
-	int at = token->len;
-
-	if (token->kind != TOKEN_WORD && token->kind != TOKEN_KEY)
-		return 0;
-	while (at > 0 && group_is_alpha(word[at - 1]))
-	{
-		at--;
-		/* statusCode, but not STATUS */
-		if (at > 0 && group_is_upper(word[at]) && group_is_lower(word[at - 1]))
-			break;
-	}
-	return mals_group_word(word + at, token->len - at);
+	return (key->kind == TOKEN_WORD || key->kind == TOKEN_KEY) &&
+		   (mals_group_key(lexer->s + key->start, key->len) & WORD_TELLS);
 }
 
 /* Skips a run of bytes of some classes. */
@@ -327,8 +316,8 @@ lex_chunk(Lexer *lexer)
 	unsigned char next;
 	int stop;
 
-	/* a sign, a leading dot, a currency */
-	if (byte_class[s[pos]] & B_INNER)
+	/* a sign, a leading dot, a currency, an at */
+	if (!(byte_class[s[pos]] & B_WORD))
 		pos++;
 	for (;;)
 	{
@@ -387,12 +376,13 @@ lex_chunk(Lexer *lexer)
 		else if (seen & B_SLASH)
 		{
 			varies = slashed_name_varies(lexer, start, pos, seen);
-			/* b/s is a unit, a/b/ a folder */
 		}
 		else if (seen & B_DOT)
 			varies = dotted_name_varies(lexer, start, pos);
 		else if (!(seen & ~B_HEX))
 			varies = pos - start >= 8;
+		else if (pos - start == 9)
+			varies = memcmp(s + start, "localhost", 9) == 0;
 
 		if (varies)
 			push(lexer, TOKEN_VAR, 0, start, colon_numbers_end(lexer, pos));
@@ -430,7 +420,7 @@ lex_chunk(Lexer *lexer)
 		return;
 	if (pos - start <= 10 && (mals_group_word(s + start, pos - start) & WORD_COMMON))
 		push(lexer, TOKEN_WORD, 0, start, pos);
-	else if ((seen & B_DOT) && !(seen & B_SLASH) && mals_group_error_name(s + start, pos - start))
+	else if (!(seen & B_SLASH) && mals_group_error_name(s + start, pos - start))
 		push(lexer, TOKEN_WORD, 0, start, pos);
 	else if (!(seen & B_INNER) && names_code(lexer, start, pos))
 		push(lexer, TOKEN_WORD, TOKEN_DIGITS, start, pos);
@@ -442,6 +432,14 @@ lex_chunk(Lexer *lexer)
 		/* the tag of an image */
 		if ((seen & B_SLASH) && peek(lexer, stop) == ':' && (class_at(lexer, stop + 1) & B_WORD))
 			stop = skip_class(lexer, stop + 1, B_WORD | B_INNER);
+		/* the padding of base64 */
+		else if (stop - start >= 16 && peek(lexer, stop) == '=')
+		{
+			int padded = stop + 1 + (peek(lexer, stop + 1) == '=');
+
+			if (!(class_at(lexer, padded) & (B_WORD | B_INNER)))
+				stop = padded;
+		}
 		push(lexer, TOKEN_VAR, number ? TOKEN_NUMBER : 0, start, stop);
 	}
 }
@@ -461,7 +459,9 @@ closing_quote(Lexer *lexer, int pos, unsigned char quote)
 
 		if (c == '\\' && i + 1 < limit)
 			i++;
-		else if (c == quote && !(quote == '\'' && (class_at(lexer, i + 1) & B_WORD)))
+		else if (c == quote &&
+				 (quote != '\'' || (!(class_at(lexer, i + 1) & B_WORD) &&
+									(i == pos + 1 || !(byte_class[lexer->s[i - 1]] & B_SPACE)))))
 			return i;
 	}
 	lexer->no_quote_to[kind] = limit;
@@ -496,7 +496,7 @@ quoted_is_text(const Lexer *lexer, int start, int stop, unsigned char quote)
 			return false;
 		before = last_token(lexer, 2);
 	}
-	return before && (key_sets(lexer, before) & WORD_TELLS);
+	return before && key_tells(lexer, before);
 }
 
 /* Reads a quote: a key, a value, text that goes on, or a mark that closes nothing. */
@@ -598,6 +598,11 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 			}
 			break;
 
+		case '@':
+		case '#':
+			if (attached)
+				break;
+			/* FALLTHROUGH */
 		case '-':
 		case '+':
 		case '$':
@@ -643,6 +648,12 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 				(stop = hex_groups_end(lexer, start)) != 0)
 			{
 				push(lexer, TOKEN_VAR, 0, start, stop);
+				return;
+			}
+			/* a port of any address */
+			if ((class & B_DIGIT) && !attached)
+			{
+				push(lexer, TOKEN_VAR, TOKEN_NUMBER, start, colon_numbers_end(lexer, start));
 				return;
 			}
 			break;
@@ -693,9 +704,11 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 	stop = start + 1;
 	if (c == '=')
 	{
-		lexer->tokens->assigns = true;
-		if (next == '>' || next == '=')
+		if (next == '>')
 			stop++;
+		while (peek(lexer, stop) == '=')
+			stop++;
+		lexer->tokens->assigns |= stop == start + 1;
 	}
 	else if (c != '(' && c != ')' && c != '[' && c != ']' && c != '{' && c != '}' && c != '<' &&
 			 c != '>')

@@ -10,6 +10,9 @@
  */
 #include "group_private.h"
 
+/* Characters that are written of a run of one: a line, a progress bar. */
+#define PUNCT_RUN_MAX 3
+
 /* Brackets open at once of which the start is remembered. */
 #define DEPTH_MAX 32
 
@@ -138,7 +141,7 @@ write_tokens(char *dst, const Tokens *tokens)
 				/* an empty list is a list */
 				if (c == ']' && empty_list)
 					write_variable(&writer);
-				write_bytes(&writer, bytes, token->len);
+				write_bytes(&writer, bytes, Min(token->len, PUNCT_RUN_MAX));
 				if (c == ')' || c == ']' || c == '}')
 					close_bracket(&writer);
 				break;

@@ -440,6 +440,14 @@ mals_group_traceback(char *dst, const unsigned char *text, int len)
 		TraceStyle style = STYLE_NONE;
 
 		next = stop + 1;
+		if (stop == at && trace.frames == 0)
+		{
+			while (next < len && text[next] == '\n')
+				next++;
+			before.len = 0;
+			trace.region.len = Min(next, len) - trace.region.start;
+			continue;
+		}
 		if (stop > at && text[stop - 1] == '\r')
 			stop--;
 		while (start < stop && (text[start] == ' ' || text[start] == '\t'))

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "partition/partition.h"
+#include "write/sights.h"
 #include "write/target.h"
 #include "write/write.h"
 
@@ -314,7 +315,10 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 
 		copy_row(writer, partition, slot);
 		if (mals_target_insert_unique(&partition->target, writer->estate, slot, &conflict))
+		{
+			mals_sight(entry, writer->estate);
 			return true;
+		}
 		if (may_know(writer, partition, &conflict))
 			return false;
 		mals_entry_refuse_id(entry);
@@ -323,6 +327,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 	if (entry->has_refused_key && !claim_refused_key(writer, entry))
 		return false;
 
+	mals_sight(entry, writer->estate);
 	add_waiting(writer, partition,
 				VARSIZE_ANY(entry->message) + VARSIZE_ANY(entry->metadata));
 	return true;

@@ -205,10 +205,12 @@ $$;
 SELECT depth, logged(jsonb_build_object('body', nested_any(depth)), 'metadata') #> '{metadata,body}'
     = (repeat('{"a": [', depth) || 'null' || repeat(']}', depth))::jsonb AS kept
   FROM unnest('{30,300}'::int[]) AS depth;
-SELECT count(*) AS keys, bool_and(length(key) > 0 AND value::int = substr(key, 2)::int) AS kept
-FROM (SELECT logged(jsonb_build_object('attributes', (
-    SELECT jsonb_agg(jsonb_build_object('key', 'k' || i, 'value', jsonb_build_object('intValue', i::text))) FROM generate_series(1, 100000) i)),
-    'metadata') -> 'metadata') AS v(metadata), jsonb_each_text(metadata);
+SET LOCAL mals.agent_id = 'collector';
+SELECT count(*) AS keys, bool_and(value::int = substr(key, 2)::int) AS kept
+FROM logged(('{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": ['
+    || (SELECT string_agg(format('{"key": "k%s", "value": {"intValue": "%s"}}', i, i), ',') FROM generate_series(1, 100000) i)
+    || ']}]}]}]}')::jsonb) AS entry, jsonb_each_text(entry -> 'metadata');
+RESET mals.agent_id;
 SELECT mals_log_otlp(jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object(
     'resource', '{"attributes": [{"key": "service.name", "value": {"stringValue": "many"}}]}'::jsonb,
     'scopeLogs', jsonb_build_array(jsonb_build_object('logRecords', jsonb_agg(jsonb_build_object('body', jsonb_build_object('stringValue', i::text)))))))))
