@@ -21,9 +21,10 @@ SELECT message, resolved, resolved_by = 'someone' AS by_someone FROM mals.logs W
 INSERT INTO mals.logs (agent_id, message) SELECT 'v-many', 'entry ' || i FROM generate_series(1, 5000) i;
 SELECT mals_resolve_batch(array_agg(id)), mals_resolve_batch(array_agg(id)) FROM mals.logs WHERE agent_id = 'v-many';
 
--- a role needs SELECT on the entry, INSERT and UPDATE on the resolutions
+-- a role needs SELECT on what mals.logs reads, INSERT and UPDATE on the resolutions
 CREATE ROLE v_role;
 GRANT USAGE ON SCHEMA mals TO v_role;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO v_role;
 SET LOCAL ROLE v_role;
 \set VERBOSITY sqlstate
 SAVEPOINT s;
@@ -33,7 +34,7 @@ SELECT mals_count(); ROLLBACK TO s;
 SELECT mals_trace('x'); ROLLBACK TO s;
 SELECT mals_export(); ROLLBACK TO s;
 RESET ROLE;
-GRANT SELECT ON mals.logs, mals.entries, mals.resolutions TO v_role;
+GRANT SELECT ON ALL TABLES IN SCHEMA mals TO v_role;
 GRANT INSERT, UPDATE ON mals.resolutions TO v_role;
 ALTER TABLE mals.entries ENABLE ROW LEVEL SECURITY;
 CREATE POLICY v_policy ON mals.entries TO v_role USING (agent_id = 'v-agent' AND message <> 'two');
