@@ -1,4 +1,5 @@
 -- mals_grant and mals_revoke: what writer, reader and admin can and cannot do.
+BEGIN;
 CREATE ROLE mals_test_writer;
 CREATE ROLE mals_test_reader;
 CREATE ROLE mals_test_admin;
@@ -75,5 +76,4 @@ SELECT p.oid::regprocedure AS open_to_public
 SELECT c.oid::regclass AS open_to_public
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
  WHERE n.nspname = 'mals' AND a.grantee = 0;
-DROP TABLE calls;
-DROP FUNCTION try(text);
+ROLLBACK;
