@@ -426,10 +426,11 @@ pass_hidden(Tokens *tokens, int at)
 void
 mals_group_passes(Tokens *tokens)
 {
-	for (int at = 0; at < tokens->count; at++)
-	{
-		const Token *token = &tokens->token[at];
+	/* counted apart: gcc would warn of a subscript -1 that there cannot be */
+	const Token *token = tokens->token;
 
+	for (int at = 0; at < tokens->count; at++, token++)
+	{
 		if (token->kind == TOKEN_VAR)
 		{
 			if (token->flags & TOKEN_NUMBER)

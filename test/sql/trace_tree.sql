@@ -60,7 +60,8 @@ WITH RECURSIVE entries AS (SELECT id, ts, parent_id FROM mals.logs WHERE trace_i
 SELECT (SELECT count(*) FROM found) AS entries, (SELECT max(depth) > 5 FROM found) AS deep, (SELECT count(*) > 1 FROM found WHERE depth = 0) AS roots,
   NOT EXISTS (TABLE expected EXCEPT TABLE found) AND NOT EXISTS (TABLE found EXCEPT TABLE expected) AS same;
 -- 20,000 entries in one line of descent, and in one cycle
-SELECT count(mals_log('t-agent', 'line', trace_id => md5('line')::uuid, id => pg_temp.id(5000 + n), parent_id => pg_temp.id(4999 + n))) FROM generate_series(1, 20000) n;
+INSERT INTO mals.logs (agent_id, message, trace_id, id, parent_id)
+  SELECT 't-agent', 'line', md5('line')::uuid, pg_temp.id(5000 + n), pg_temp.id(4999 + n) FROM generate_series(1, 20000) n;
 SELECT count(*), max(depth), bool_and(depth = n - 1) AS in_order
   FROM ROWS FROM (mals_trace(md5('line')::uuid)) WITH ORDINALITY AS
     t (depth, elapsed_ms, id, ts, created_at, level, agent_id, message, category, source, session_key, trace_id, parent_id, correlation_id, metadata, fingerprint, resolved, resolved_at, resolved_by, n);
