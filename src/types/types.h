@@ -43,7 +43,7 @@ extern bool mals_level_from_otel_number(int64 number, MalsLevel *level);
 /* The level's lower-case name, a static string. */
 extern const char *mals_level_name(MalsLevel level);
 
-/* Reads a time or a date in ISO 8601 that begins with the year, UTC if it names no zone; false if it is none. */
+/* Reads a time or a date in ISO 8601, UTC if it names no zone; false if it is none. */
 extern bool mals_parse_timestamp(const char *str, int len, TimestampTz *out);
 
 #endif /* MALS_TYPES_H */
