@@ -8,6 +8,7 @@
 #include "mals_errors.h"
 
 #include "access/heapam.h"
+#include "access/itup.h"
 #include "nodes/execnodes.h"
 
 /*
@@ -20,6 +21,7 @@ typedef struct MalsTarget
 	TupleTableSlot *slot;		/* in the table's own layout */
 	List *arbiters;				/* its primary key, once opened for unique inserts */
 	bool unique;				/* opened for unique inserts */
+	bool plain;					/* no index needs a check after its insertion */
 } MalsTarget;
 
 /* Opens a table that the caller has locked, or closes it again; locks are kept. */
@@ -40,6 +42,13 @@ extern bool mals_target_insert_unique(MalsTarget *target, EState *estate, TupleT
 
 /* Reads a row by its place into a slot, whoever can see it. */
 extern bool mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot);
+
+/*
+ * btree.c: puts tuples into an index, from the first on as many as go into one
+ * leaf without more ado. Returns how many; 0 if index_insert must take the first.
+ */
+extern bool mals_btree_usable(Relation rel);
+extern int mals_btree_insert(Relation rel, Relation heap, IndexTuple *tuples, int ntuples);
 
 /*
  * Row security of mals.entries for the current user, as an INSERT would meet
