@@ -4,15 +4,20 @@
  *		leaf, where one insertion each would do it once for every row.
  *
  * Only what is simple is done here: a plain tuple that belongs into the leaf
- * at hand, fits in there as it is and meets no posting list with its place. It
- * is added and logged as the index's own code does it, one WAL record each, so
- * replay and replicas know nothing of it. All else (a full page: a split or a
- * pass that removes or merges duplicates; unique indexes, whose check must
- * look at the neighbours; large tuples) is left to that code.
+ * at hand and fits in there as it is. It is added and logged as the index's own
+ * code does it, one WAL record each, so replay and replicas know nothing of it.
+ * All else (a full page: a split or a pass that removes or merges duplicates; a
+ * place inside a posting list; a key that may be a duplicate in a unique index;
+ * large tuples) is left to that code.
  *
  * Which leaf a tuple belongs into does not depend on the order in which tuples
  * come: each is compared with the leaf's high key, and with a tuple that is on
  * the leaf. Coming in the order of the index, they only need fewer leaves.
+ *
+ * In a unique index a new key is accepted here only if it lies between a
+ * smaller key on the leaf and a larger one on it or its high key. Then it is in
+ * no other leaf either, and whoever else inserts it must lock this leaf first,
+ * which is what the index's own check builds on.
  */
 #include "mals_errors.h"
 
@@ -36,7 +41,7 @@ mals_btree_usable(Relation rel)
 	bool heapkeyspace;
 	bool allequalimage;
 
-	if (rel->rd_rel->relam != BTREE_AM_OID || rel->rd_index->indisunique)
+	if (rel->rd_rel->relam != BTREE_AM_OID)
 		return false;
 	_bt_metaversion(rel, &heapkeyspace, &allequalimage);
 	return heapkeyspace;
@@ -62,6 +67,27 @@ belongs(Relation rel, BTInsertState state, OffsetNumber last)
 		return true;
 	}
 	return _bt_compare(rel, state->itup_key, page, P_FIRSTDATAKEY(opaque)) > 0;
+}
+
+/* Tells whether the keys on both sides of a place in a leaf differ from the new one. */
+static bool
+is_between(Relation rel, BTInsertState state, OffsetNumber offset)
+{
+	Page page = BufferGetPage(state->buf);
+	BTPageOpaque opaque = BTPageGetOpaque(page);
+	BTScanInsert key = state->itup_key;
+	ItemPointer tid = key->scantid;
+	bool result;
+
+	key->scantid = NULL;
+	result = offset > P_FIRSTDATAKEY(opaque) &&
+		_bt_compare(rel, key, page, OffsetNumberPrev(offset)) > 0;
+	if (result && offset <= PageGetMaxOffsetNumber(page))
+		result = _bt_compare(rel, key, page, offset) < 0;
+	else if (result && !P_RIGHTMOST(opaque))
+		result = _bt_compare(rel, key, page, P_HIKEY) < 0;
+	key->scantid = tid;
+	return result;
 }
 
 /* Adds a tuple to a leaf that has room for it, and logs that. */
@@ -119,6 +145,8 @@ mals_btree_insert(Relation rel, Relation heap, IndexTuple *tuples, int ntuples)
 			break;
 		offset = _bt_binsrch_insert(rel, &state);
 		if (state.postingoff != 0)
+			break;
+		if (rel->rd_index->indisunique && !is_between(rel, &state, offset))
 			break;
 		add_to_leaf(rel, &state, offset);
 		last = offset;
