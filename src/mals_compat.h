@@ -16,6 +16,11 @@
 #include "varatt.h"
 #endif
 
+/* Marks a function that does not return. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* Input functions report bad text softly where the caller can take it (16+). */
 #if PG_VERSION_NUM >= 160000
 #include "nodes/miscnodes.h"
@@ -27,7 +32,7 @@
 /* Decodes the fields of a date and time; tzp NULL refuses a time zone. */
 #if PG_VERSION_NUM >= 160000
 #define mals_decode_datetime(field, ftype, nf, dtype, tm, fsec, tzp)                               \
-	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp, &(DateTimeErrorExtra) {0})
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp, &(DateTimeErrorExtra){0})
 #else
 #define mals_decode_datetime(field, ftype, nf, dtype, tm, fsec, tzp)                               \
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp)
@@ -35,10 +40,10 @@
 
 /* Makes a JSON lexer over a string in the database's encoding. */
 #if PG_VERSION_NUM >= 170000
-#define mals_json_lexer(json) \
+#define mals_json_lexer(json)                                                                      \
 	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), false)
 #else
-#define mals_json_lexer(json) \
+#define mals_json_lexer(json)                                                                      \
 	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), false)
 #endif
 

@@ -30,4 +30,9 @@
 	ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s is required", (arg)),       \
 			errhint(fmt, ##__VA_ARGS__))
 
+/* Raises P0002 for the id, as text, of no entry. */
+#define mals_error_no_entry(id)                                                                    \
+	ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND), errmsg("no entry has the id \"%s\"", (id)),     \
+			errhint("Find it with mals_search; it may have been removed by retention."))
+
 #endif /* MALS_ERRORS_H */

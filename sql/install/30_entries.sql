@@ -5,9 +5,6 @@
 -- would be made twice. Each partition gets its indexes from mals._partition_ddl
 -- before it is attached.
 
-CREATE SCHEMA mals;
-COMMENT ON SCHEMA mals IS 'Tables and views of mals, the log system. Names with a leading underscore are internal.';
-
 -- Identifiers are compared by bytes (COLLATE "C"): their order, and so the
 -- indexes, do not depend on the operating system's locales.
 CREATE TABLE mals.entries (
@@ -65,13 +62,21 @@ CREATE TABLE mals._refused_ids (
 );
 COMMENT ON TABLE mals._refused_ids IS 'Ids that senders gave and the clock rule refused, and the entries stored instead.';
 
+-- An entry is resolved if it was resolved by hand, and else if its group was
+-- resolved at that time or later. All joins are on unique keys, so that the
+-- planner leaves out those whose columns a query does not use.
 CREATE VIEW mals.logs WITH (security_invoker = true) AS
   SELECT e.id, e.ts, e.created_at, e.level, e.agent_id, e.message, e.category, e.source,
          e.session_key, e.trace_id, e.parent_id, e.correlation_id, e.metadata, e.fingerprint,
-         COALESCE(r.resolved, false) AS resolved,
-         CASE WHEN r.resolved THEN r.resolved_at END AS resolved_at,
-         CASE WHEN r.resolved THEN r.resolved_by END AS resolved_by
-    FROM mals.entries e LEFT JOIN mals.resolutions r ON r.entry_id = e.id;
+         COALESCE(r.resolved, s.resolved_at >= e.ts, false) AS resolved,
+         CASE WHEN r.entry_id IS NULL THEN CASE WHEN s.resolved_at >= e.ts THEN s.resolved_at END
+              WHEN r.resolved THEN r.resolved_at END AS resolved_at,
+         CASE WHEN r.entry_id IS NULL THEN CASE WHEN s.resolved_at >= e.ts THEN s.resolved_by END
+              WHEN r.resolved THEN r.resolved_by END AS resolved_by
+    FROM mals.entries e
+    LEFT JOIN mals.resolutions r ON r.entry_id = e.id
+    LEFT JOIN mals._templates t ON t.fingerprint = e.fingerprint
+    LEFT JOIN mals.error_status s ON s.fingerprint = COALESCE(t.group_id, e.fingerprint);
 COMMENT ON VIEW mals.logs IS
   'Log entries with what became of them: the columns of mals.entries, and resolved, resolved_at, resolved_by. Read it with plain SQL; INSERT and COPY into it log entries with the rules of mals_log (agent_id and message are required; resolved columns cannot be given). UPDATE and DELETE are errors (55000).';
 

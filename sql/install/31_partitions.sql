@@ -19,7 +19,7 @@ AS $$
     CREATE INDEX %3$I ON mals.%1$I (agent_id, ts);
     CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
     CREATE INDEX %5$I ON mals.%1$I (correlation_id) WHERE correlation_id IS NOT NULL;
-    CREATE INDEX %6$I ON mals.%1$I (ts) INCLUDE (id, fingerprint, agent_id, level)
+    CREATE INDEX %6$I ON mals.%1$I (ts) INCLUDE (id, created_at, fingerprint, agent_id, level)
       WHERE level OPERATOR(@extschema@.>=) 'error';
   $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
     name || '_errors')

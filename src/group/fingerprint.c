@@ -1,23 +1,24 @@
 /*
  * fingerprint.c
  *		Fingerprints: 64-bit hashes of templates and exceptions. SQL functions
- *		mals_template, mals_fingerprint, mals_fingerprint_version.
+ *		mals_template, mals_fingerprint, mals_fingerprint_version,
+ *		mals._merge_groups.
  *
- * The hash reads bytes as little-endian words put together by shifts, and
- * multiplies and mixes them in 64-bit arithmetic: its value is the same on
- * every platform and version of PostgreSQL. The version of the rules is its
- * seed. Of a message's template the bytes are hashed as mals_template shows
- * them. An exception adds its type and its innermost frames.
+ * The hash is the same on every platform and version of PostgreSQL, see
+ * hash.c; the version of the rules is its seed. Of a message's template the
+ * bytes are hashed as mals_template shows them. An exception adds its type and
+ * its innermost frames.
  */
 #include "group_private.h"
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "group/group.h"
+#include "group/merge.h"
 #include "mals_compat.h"
-
-#define HASH_MULTIPLIER UINT64CONST(0x9e3779b97f4a7c15)
 
 /* What a hash is of, so that the same text hashed for two reasons differs. */
 #define HASH_OF_TEMPLATE MALS_FINGERPRINT_VERSION
@@ -31,40 +32,7 @@
 PG_FUNCTION_INFO_V1(mals_template);
 PG_FUNCTION_INFO_V1(mals_fingerprint);
 PG_FUNCTION_INFO_V1(mals_fingerprint_version);
-
-/* Spreads every bit of a hash over all of it. */
-static inline uint64
-hash_mix(uint64 hash)
-{
-	hash ^= hash >> 32;
-	hash *= HASH_MULTIPLIER;
-	hash ^= hash >> 29;
-	hash *= HASH_MULTIPLIER;
-	hash ^= hash >> 32;
-	return hash;
-}
-
-/* Adds bytes to a hash. */
-static uint64
-hash_bytes_stable(uint64 hash, const char *bytes, int len)
-{
-	const unsigned char *s = (const unsigned char *) bytes;
-	uint64 word;
-
-	hash = (hash ^ (uint64) len) * HASH_MULTIPLIER;
-	for (; len >= 8; len -= 8, s += 8)
-	{
-		word = (uint64) s[0] | (uint64) s[1] << 8 | (uint64) s[2] << 16 | (uint64) s[3] << 24 |
-			   (uint64) s[4] << 32 | (uint64) s[5] << 40 | (uint64) s[6] << 48 |
-			   (uint64) s[7] << 56;
-		hash = (hash ^ word) * HASH_MULTIPLIER;
-		hash ^= hash >> 32;
-	}
-	word = 0;
-	for (int i = 0; i < len; i++)
-		word |= (uint64) s[i] << (8 * i);
-	return hash_mix(hash ^ word);
-}
+PG_FUNCTION_INFO_V1(mals_merge_groups_array);
 
 /* Finds a value of an object by its key. */
 static JsonbValue *
@@ -94,7 +62,7 @@ hash_frame(uint64 hash, JsonbContainer *frame)
 	JsonbValue value;
 
 	if (find_typed(frame, function_keys, jbvString, &value))
-		hash = hash_bytes_stable(hash ^ HASH_OF_FRAME, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(hash ^ HASH_OF_FRAME, value.val.string.val, value.val.string.len);
 	if (find_typed(frame, file_keys, jbvString, &value))
 	{
 		const char *name = value.val.string.val;
@@ -110,7 +78,7 @@ hash_frame(uint64 hash, JsonbContainer *frame)
 				break;
 			}
 		}
-		hash = hash_bytes_stable(hash ^ HASH_OF_FRAME, name, len);
+		hash = mals_group_hash(hash ^ HASH_OF_FRAME, name, len);
 	}
 	return hash;
 }
@@ -122,18 +90,19 @@ hash_trace_text(uint64 hash, const char *text, int len)
 	char template[GROUP_OUTPUT_MAX];
 	int written = mals_group_template(template, text, len);
 
-	return hash_bytes_stable(hash ^ HASH_OF_FRAME, template, written);
+	return mals_group_hash(hash ^ HASH_OF_FRAME, template, written);
 }
 
 /* Adds a stack trace that is an array of lines, or of frames of which the last is innermost. */
 static uint64
 hash_trace_array(uint64 hash, JsonbContainer *array)
 {
-	uint32 count = JsonContainerSize(array);
+	int count = JsonContainerSize(array);
 	char text[GROUP_INPUT_MAX];
 	int len = 0;
 
-	for (uint32 i = 0; i < count; i++)
+	/* frames from the last ones, lines from the first until there are enough */
+	for (int i = 0; i < count && len < GROUP_INPUT_MAX; i++)
 	{
 		JsonbValue *item = getIthJsonbValueFromContainer(array, i);
 
@@ -141,16 +110,14 @@ hash_trace_array(uint64 hash, JsonbContainer *array)
 		{
 			int n = Min(item->val.string.len, GROUP_INPUT_MAX - 1 - len);
 
-			if (n > 0)
-			{
-				memcpy(text + len, item->val.string.val, n);
-				len += n;
-				if (text[len - 1] != '\n')
-					text[len++] = '\n';
-			}
+			memcpy(text + len, item->val.string.val, n);
+			len += n;
+			if (len == 0 || text[len - 1] != '\n')
+				text[len++] = '\n';
 		}
-		else if (item->type == jbvBinary && JsonContainerIsObject(item->val.binary.data) &&
-				 i + METADATA_FRAMES_MAX >= count)
+		else if (len == 0 && i + METADATA_FRAMES_MAX < count)
+			i = count - METADATA_FRAMES_MAX - 1;
+		else if (item->type == jbvBinary && JsonContainerIsObject(item->val.binary.data))
 			hash = hash_frame(hash, item->val.binary.data);
 		pfree(item);
 	}
@@ -167,7 +134,7 @@ hash_exception(uint64 hash, JsonbContainer *exception)
 	JsonbValue value;
 
 	if (find_typed(exception, type_keys, jbvString, &value))
-		hash = hash_bytes_stable(hash ^ HASH_OF_TYPE, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(hash ^ HASH_OF_TYPE, value.val.string.val, value.val.string.len);
 	for (int i = 0; trace_keys[i]; i++)
 	{
 		if (!find_key(exception, trace_keys[i], &value))
@@ -178,6 +145,13 @@ hash_exception(uint64 hash, JsonbContainer *exception)
 			return hash_trace_array(hash, value.val.binary.data);
 	}
 	return hash;
+}
+
+/* Returns the fingerprint of the messages that have a template. */
+int64
+mals_template_fingerprint(const char *template, int len)
+{
+	return (int64) mals_group_hash(HASH_OF_TEMPLATE, template, len);
 }
 
 /* Appends the template of a message to a string. */
@@ -202,22 +176,21 @@ mals_fingerprint_entry(const char *message, int len, Jsonb *metadata)
 		JsonbValue value;
 
 		if (find_key(&metadata->root, "fingerprint", &value) && value.type == jbvString)
-			return (int64) hash_bytes_stable(HASH_OF_OWN, value.val.string.val,
-											 value.val.string.len);
-		hash = hash_bytes_stable(HASH_OF_TEMPLATE, template,
-								 mals_group_template(template, message, len));
+			return (int64) mals_group_hash(HASH_OF_OWN, value.val.string.val, value.val.string.len);
+		hash = mals_group_hash(HASH_OF_TEMPLATE, template,
+							   mals_group_template(template, message, len));
 		if (find_key(&metadata->root, "exception", &value))
 		{
 			if (value.type == jbvString)
-				hash = hash_bytes_stable(hash ^ HASH_OF_TYPE, value.val.string.val,
-										 value.val.string.len);
+				hash = mals_group_hash(hash ^ HASH_OF_TYPE, value.val.string.val,
+									   value.val.string.len);
 			else if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
 				hash = hash_exception(hash, value.val.binary.data);
 		}
 		return (int64) hash;
 	}
-	return (int64) hash_bytes_stable(HASH_OF_TEMPLATE, template,
-									 mals_group_template(template, message, len));
+	return (int64) mals_group_hash(HASH_OF_TEMPLATE, template,
+								   mals_group_template(template, message, len));
 }
 
 /* mals_template(message text) returns text */
@@ -257,4 +230,33 @@ Datum
 mals_fingerprint_version(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(MALS_FINGERPRINT_VERSION);
+}
+
+/* mals._merge_groups(templates text[]) returns bigint[] */
+Datum
+mals_merge_groups_array(PG_FUNCTION_ARGS)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
+	Datum *texts;
+	bool *nulls;
+	int count;
+	MalsTemplate *templates;
+	Datum *groups;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &count);
+	templates = palloc(count * sizeof(MalsTemplate));
+	groups = palloc(count * sizeof(Datum));
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			mals_error_missing("templates", "Every element must be a template.");
+		templates[i].text = VARDATA_ANY(DatumGetPointer(texts[i]));
+		templates[i].len = VARSIZE_ANY_EXHDR(DatumGetPointer(texts[i]));
+		templates[i].fingerprint = mals_template_fingerprint(templates[i].text, templates[i].len);
+	}
+	mals_merge_templates(templates, count);
+	for (int i = 0; i < count; i++)
+		groups[i] = Int64GetDatum(templates[i].group_id);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(groups, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -13,6 +13,9 @@
 /* Version of the rules that make a template; part of a fingerprint's identity. */
 #define MALS_FINGERPRINT_VERSION 1
 
+/* The fingerprint of the messages that have a template, without metadata that adds to it. */
+extern int64 mals_template_fingerprint(const char *template, int len);
+
 /* Appends the template of a message (bytes in the server's encoding) to dst. */
 extern void mals_template_append(StringInfo dst, const char *message, int len);
 

@@ -7,10 +7,11 @@
  *	lexer.c			cuts the bytes into tokens, left to right, without going back
  *	passes.c		look at neighbouring tokens and turn some into variables
  *	template.c		writes the tokens that are left as text
- *	fingerprint.c	hashes that text
+ *	fingerprint.c	hashes that text, by hash.c
  *
  * traceback.c comes first: the stack traces in a message are taken out of it
- * and written as exception types and frames.
+ * and written as exception types and frames. merge.c is the second stage, over
+ * templates.
  */
 #ifndef MALS_GROUP_PRIVATE_H
 #define MALS_GROUP_PRIVATE_H
@@ -19,7 +20,7 @@
 
 /* Bytes and tokens of a message that count; the rest is not looked at. */
 #define GROUP_INPUT_MAX 8192
-#define GROUP_TOKENS_MAX 4096
+#define GROUP_TOKENS_MAX 2048
 
 /* A byte is written as at most four: a digit as a space and a variable. */
 #define GROUP_OUTPUT_MAX (4 * GROUP_INPUT_MAX + 64)
@@ -69,13 +70,22 @@ typedef struct Tokens
 #define WORD_SUFFIX 0x0080  /* ends the name of a file or host */
 #define WORD_SQL 0x0100     /* opens SQL, in capitals */
 #define WORD_METHOD 0x0200  /* of HTTP, in capitals */
-#define WORD_PLAIN 0x0400   /* after "user" it is not a name */
-#define WORD_BEFORE 0x0800  /* before "user X" */
+#define WORD_HOLDER 0x8000  /* has a name: user, namespace, ... */
+#define WORD_PLAIN 0x0400   /* after one of those it is not a name */
+#define WORD_BEFORE 0x0800  /* before one of those and its name */
 #define WORD_NAMED 0x1000   /* before a name with a hyphen in it */
 #define WORD_CODE 0x2000    /* before "code N" */
 #define WORD_PROCESS 0x4000 /* before a number and its name in brackets */
+#define WORD_TOWARD 0x10000 /* before host:port */
+#define WORD_AFTER 0x20000  /* after "User X" */
+#define WORD_STATUS 0x40000 /* a key whose value may be a status of HTTP */
 
 extern uint32 mals_group_word(const unsigned char *word, int len);
+extern uint32 mals_group_key(const unsigned char *key, int len);
+
+/* hash.c */
+extern uint64 mals_group_hash(uint64 hash, const char *bytes, int len);
+extern uint64 mals_group_hash_add(uint64 hash, uint64 word);
 
 /* lexer.c */
 extern void mals_group_lex(Tokens *tokens, const unsigned char *text, int len);

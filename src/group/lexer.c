@@ -89,23 +89,12 @@ token_is_char(const Lexer *lexer, const Token *token, unsigned char c)
 	return token && token->kind == TOKEN_PUNCT && token->len == 1 && lexer->s[token->start] == c;
 }
 
-/* Returns the sets of a word token, of its last part if it is a compound. */
-static uint32
-key_sets(const Lexer *lexer, const Token *token)
+/* Tells whether the values of a key tell events apart. */
+static bool
+key_tells(const Lexer *lexer, const Token *key)
 {
-	const unsigned char *word = lexer->s + token->start;
-	int at = token->len;
-
-	if (token->kind != TOKEN_WORD && token->kind != TOKEN_KEY)
-		return 0;
-	while (at > 0 && group_is_alpha(word[at - 1]))
-	{
-		at--;
-		/* statusCode, but not STATUS */
-		if (at > 0 && group_is_upper(word[at]) && group_is_lower(word[at - 1]))
-			break;
-	}
-	return mals_group_word(word + at, token->len - at);
+	return (key->kind == TOKEN_WORD || key->kind == TOKEN_KEY) &&
+		   (mals_group_key(lexer->s + key->start, key->len) & WORD_TELLS);
 }
 
 /* Skips a run of bytes of some classes. */
@@ -304,12 +293,11 @@ names_code(const Lexer *lexer, int start, int stop)
 	return runs == 1;
 }
 
-/* Appends the words of HTTP/1.1: the name stays, the version varies. */
+/* Appends HTTP/1.1, or HTTP/<*>, as two tokens: the name stays, the version varies. */
 static bool
 lex_http_version(Lexer *lexer, int start, int stop)
 {
-	if (stop - start < 6 || memcmp(lexer->s + start, "HTTP/", 5) != 0 ||
-		!group_is_digit(lexer->s[start + 5]))
+	if (stop - start < 6 || memcmp(lexer->s + start, "HTTP/", 5) != 0)
 		return false;
 	push(lexer, TOKEN_WORD, 0, start, start + 5);
 	push(lexer, TOKEN_VAR, 0, start + 5, stop);
@@ -327,8 +315,8 @@ lex_chunk(Lexer *lexer)
 	unsigned char next;
 	int stop;
 
-	/* a sign, a leading dot, a currency */
-	if (byte_class[s[pos]] & B_INNER)
+	/* a sign, a leading dot, a currency, an at */
+	if (!(byte_class[s[pos]] & B_WORD))
 		pos++;
 	for (;;)
 	{
@@ -387,12 +375,17 @@ lex_chunk(Lexer *lexer)
 		else if (seen & B_SLASH)
 		{
 			varies = slashed_name_varies(lexer, start, pos, seen);
-			/* b/s is a unit, a/b/ a folder */
 		}
 		else if (seen & B_DOT)
 			varies = dotted_name_varies(lexer, start, pos);
 		else if (!(seen & ~B_HEX))
 			varies = pos - start >= 8;
+		else if (pos - start == 9)
+			varies = memcmp(s + start, "localhost", 9) == 0;
+		else if (pos - start == 4 && next == '/' && start + 8 <= lexer->end &&
+				 memcmp(s + start + 5, GROUP_VARIABLE, GROUP_VARIABLE_LEN) == 0 &&
+				 lex_http_version(lexer, start, start + 8))
+			return;
 
 		if (varies)
 			push(lexer, TOKEN_VAR, 0, start, colon_numbers_end(lexer, pos));
@@ -430,7 +423,7 @@ lex_chunk(Lexer *lexer)
 		return;
 	if (pos - start <= 10 && (mals_group_word(s + start, pos - start) & WORD_COMMON))
 		push(lexer, TOKEN_WORD, 0, start, pos);
-	else if ((seen & B_DOT) && !(seen & B_SLASH) && mals_group_error_name(s + start, pos - start))
+	else if (!(seen & B_SLASH) && mals_group_error_name(s + start, pos - start))
 		push(lexer, TOKEN_WORD, 0, start, pos);
 	else if (!(seen & B_INNER) && names_code(lexer, start, pos))
 		push(lexer, TOKEN_WORD, TOKEN_DIGITS, start, pos);
@@ -442,6 +435,14 @@ lex_chunk(Lexer *lexer)
 		/* the tag of an image */
 		if ((seen & B_SLASH) && peek(lexer, stop) == ':' && (class_at(lexer, stop + 1) & B_WORD))
 			stop = skip_class(lexer, stop + 1, B_WORD | B_INNER);
+		/* the padding of base64 */
+		else if (stop - start >= 16 && peek(lexer, stop) == '=')
+		{
+			int padded = stop + 1 + (peek(lexer, stop + 1) == '=');
+
+			if (!(class_at(lexer, padded) & (B_WORD | B_INNER)))
+				stop = padded;
+		}
 		push(lexer, TOKEN_VAR, number ? TOKEN_NUMBER : 0, start, stop);
 	}
 }
@@ -461,7 +462,9 @@ closing_quote(Lexer *lexer, int pos, unsigned char quote)
 
 		if (c == '\\' && i + 1 < limit)
 			i++;
-		else if (c == quote && !(quote == '\'' && (class_at(lexer, i + 1) & B_WORD)))
+		else if (c == quote &&
+				 (quote != '\'' || (!(class_at(lexer, i + 1) & B_WORD) &&
+									(i == pos + 1 || !(byte_class[lexer->s[i - 1]] & B_SPACE)))))
 			return i;
 	}
 	lexer->no_quote_to[kind] = limit;
@@ -484,7 +487,7 @@ quoted_is_text(const Lexer *lexer, int start, int stop, unsigned char quote)
 	if (word - start >= 3 && word + 1 < stop &&
 		((s[word] == '/' && word - start == 4 && memcmp(s + start, "HTTP", 4) == 0) ||
 		 (s[word] == ' ' && (mals_group_word(s + start, word - start) & WORD_METHOD) &&
-		  (s[word + 1] == '/' || s[word + 1] == 'h'))))
+		  strchr("/h<", s[word + 1]))))
 		return true;
 	if (lexer->sql || before == NULL || start == stop)
 		return false;
@@ -496,7 +499,7 @@ quoted_is_text(const Lexer *lexer, int start, int stop, unsigned char quote)
 			return false;
 		before = last_token(lexer, 2);
 	}
-	return before && (key_sets(lexer, before) & WORD_TELLS);
+	return before && key_tells(lexer, before);
 }
 
 /* Reads a quote: a key, a value, text that goes on, or a mark that closes nothing. */
@@ -533,9 +536,12 @@ lex_quote(Lexer *lexer, unsigned char quote)
 	if (peek(lexer, after) == ':' && stop > start + 1 && quote != '`' &&
 		(before == NULL || token_is_char(lexer, before, '{') || token_is_char(lexer, before, ',')))
 	{
-		int digits = skip_class(lexer, start + 1, B_DIGIT | B_HEX | B_JOIN);
+		int digits = 0;
 
-		if (digits == stop && (stop - start > 9 || group_is_digit(s[start + 1])))
+		/* an id */
+		for (int i = start + 1; i < stop; i++)
+			digits += group_is_digit(s[i]);
+		if (digits >= 4 || digits == stop - start - 1)
 			push(lexer, TOKEN_VAR, 0, start, stop + 1);
 		else
 		{
@@ -551,6 +557,18 @@ lex_quote(Lexer *lexer, unsigned char quote)
 	}
 	else
 		push(lexer, TOKEN_VAR, 0, start, stop + 1);
+}
+
+/* Tells whether a lone slash is a path: it is assigned, or the target of a method of HTTP. */
+static bool
+follows_root_word(const Lexer *lexer, bool attached)
+{
+	const Token *before = last_token(lexer, 1);
+
+	if (attached)
+		return token_is_char(lexer, before, '=');
+	return before && before->kind == TOKEN_WORD && group_is_upper(lexer->s[before->start]) &&
+		   (mals_group_word(lexer->s + before->start, before->len) & WORD_METHOD);
 }
 
 /* Reads punctuation, and what may start with it. */
@@ -579,6 +597,12 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 				push(lexer, TOKEN_VAR, 0, start, resource_end(lexer, start, start + 1, false));
 				return;
 			}
+			/* the root: a=/, GET / */
+			if ((class & B_SPACE) && follows_root_word(lexer, attached))
+			{
+				push(lexer, TOKEN_VAR, 0, start, start + 1);
+				return;
+			}
 			break;
 
 		case '.':
@@ -598,6 +622,17 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 			}
 			break;
 
+		case '@':
+		case '#':
+			if (attached)
+				break;
+			/* @name, #name */
+			if (class & B_LETTER)
+			{
+				push(lexer, TOKEN_VAR, 0, start, skip_class(lexer, start + 1, B_WORD | B_JOIN));
+				return;
+			}
+			/* FALLTHROUGH */
 		case '-':
 		case '+':
 		case '$':
@@ -643,6 +678,13 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 				(stop = hex_groups_end(lexer, start)) != 0)
 			{
 				push(lexer, TOKEN_VAR, 0, start, stop);
+				return;
+			}
+			/* a port of any address */
+			if ((class & B_DIGIT) && (class_at(lexer, start + 2) & B_DIGIT) &&
+				(!attached || s[start - 1] == '='))
+			{
+				push(lexer, TOKEN_VAR, TOKEN_NUMBER, start, colon_numbers_end(lexer, start));
 				return;
 			}
 			break;
@@ -693,9 +735,11 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 	stop = start + 1;
 	if (c == '=')
 	{
-		lexer->tokens->assigns = true;
-		if (next == '>' || next == '=')
+		if (next == '>')
 			stop++;
+		while (peek(lexer, stop) == '=')
+			stop++;
+		lexer->tokens->assigns |= stop == start + 1;
 	}
 	else if (c != '(' && c != ')' && c != '[' && c != ']' && c != '{' && c != '}' && c != '<' &&
 			 c != '>')

@@ -47,21 +47,11 @@ is_word(const Tokens *tokens, int at, const char *word, int len)
 		   pg_strncasecmp((const char *) tokens->text + tokens->token[at].start, word, len) == 0;
 }
 
-/* Returns the sets of a key, of its last part if it is a compound. */
-static uint32
+/* Returns what a key may stand for. */
+static inline uint32
 key_sets(const Tokens *tokens, int at)
 {
-	const unsigned char *word = tokens->text + tokens->token[at].start;
-	int len = tokens->token[at].len;
-	int from = len;
-
-	while (from > 0 && group_is_alpha(word[from - 1]))
-	{
-		from--;
-		if (from > 0 && group_is_upper(word[from]) && group_is_lower(word[from - 1]))
-			break;
-	}
-	return mals_group_word(word + from, len - from);
+	return mals_group_key(tokens->text + tokens->token[at].start, tokens->token[at].len);
 }
 
 /* Makes one variable of the tokens from one to another. */
@@ -114,13 +104,24 @@ pass_number(Tokens *tokens, int at)
 		return;
 	}
 	before = at - 1;
+	/* GET <*> 404, GET <*> -> 404 */
+	for (int skipped = 0; skipped < 2 && is_kind(tokens, before, TOKEN_PUNCT); skipped++)
+		before--;
+	if (is_kind(tokens, before, TOKEN_VAR) && (sets_at(tokens, before - 1) & WORD_METHOD) &&
+		group_is_upper(tokens->text[tokens->token[before - 1].start]))
+	{
+		if (is_http_status(tokens, at))
+			tokens->token[at].kind = TOKEN_WORD;
+		return;
+	}
+	before = at - 1;
 	if (is_char(tokens, before, ':'))
 		before--;
 	if (is_word(tokens, before, "code", 4) && (sets_at(tokens, before - 1) & WORD_CODE) &&
 		is_short_number(tokens, at, 3))
 		tokens->token[at].kind = TOKEN_WORD;
 	else if (is_kind(tokens, before, TOKEN_KEY) && before == at - 1 &&
-			 (key_sets(tokens, before) & WORD_TELLS) && is_http_status(tokens, at))
+			 (key_sets(tokens, before) & WORD_STATUS) && is_http_status(tokens, at))
 		tokens->token[at].kind = TOKEN_WORD;
 }
 
@@ -173,43 +174,62 @@ pass_date(Tokens *tokens, int at, uint32 sets)
 
 /* Masks names that the words around them give away. */
 static void
-pass_name(Tokens *tokens, int at)
+pass_name(Tokens *tokens, int at, uint32 sets)
 {
-	const Token *token = &tokens->token[at];
-	uint32 sets;
 	int next = at + 1;
 
-	switch (token->len)
+	if (!is_spaced(tokens, next))
+		return;
+	if (is_kind(tokens, next, TOKEN_VAR))
 	{
-		case 3:
-			/* for X from <*> */
-			if (is_word(tokens, at, "for", 3) && is_kind(tokens, next, TOKEN_WORD) &&
-				is_word(tokens, at + 2, "from", 4) && is_kind(tokens, at + 3, TOKEN_VAR))
-				tokens->token[next].kind = TOKEN_VAR;
-			break;
-		case 4:
-			/* for user X, invalid user X, User X has */
-			if (is_word(tokens, at, "user", 4) && is_kind(tokens, next, TOKEN_WORD) &&
-				is_spaced(tokens, next) && !is_char(tokens, at + 2, '=') &&
-				!(sets_at(tokens, next) & WORD_PLAIN) &&
-				(at == 0 || (sets_at(tokens, at - 1) & WORD_BEFORE)))
-				tokens->token[next].kind = TOKEN_VAR;
-			break;
-		default:
-			break;
+		/* process <*> (X) */
+		if (is_char(tokens, at + 2, '(') && is_kind(tokens, at + 3, TOKEN_WORD) &&
+			is_char(tokens, at + 4, ')') && (sets & WORD_PROCESS))
+			make_variable(tokens, next, at + 4);
+		return;
 	}
-	if (is_kind(tokens, next, TOKEN_WORD) && is_spaced(tokens, next) &&
-		memchr(tokens->text + tokens->token[next].start, '-', tokens->token[next].len) != NULL)
+	if (!is_kind(tokens, next, TOKEN_WORD))
+		return;
+	/* for X from <*> */
+	if (tokens->token[at].len == 3 && is_word(tokens, at, "for", 3) &&
+		is_word(tokens, at + 2, "from", 4) && is_kind(tokens, at + 3, TOKEN_VAR))
 	{
-		/* organization a-b */
-		sets = sets_at(tokens, at);
-		if (sets & WORD_NAMED)
+		tokens->token[next].kind = TOKEN_VAR;
+		return;
+	}
+	/* for user X, invalid user X, User X has; not: user unknown, user x= */
+	if ((sets & WORD_HOLDER) && !is_char(tokens, at + 2, '=') &&
+		!(sets_at(tokens, next) & WORD_PLAIN) &&
+		((sets_at(tokens, at - 1) & WORD_BEFORE) ||
+		 (at == 0 && (sets_at(tokens, at + 2) & WORD_AFTER))))
+		tokens->token[next].kind = TOKEN_VAR;
+	/* organization a-b; not: node re-started */
+	else if (sets & WORD_NAMED)
+	{
+		const unsigned char *name = tokens->text + tokens->token[next].start;
+		const unsigned char *hyphen = memchr(name, '-', tokens->token[next].len);
+
+		if (hyphen != NULL && !(mals_group_word(name, hyphen - name) & WORD_PLAIN))
 			tokens->token[next].kind = TOKEN_VAR;
 	}
-	else if (is_kind(tokens, next, TOKEN_VAR) && is_char(tokens, at + 2, '(') &&
-			 is_kind(tokens, at + 3, TOKEN_WORD) && is_char(tokens, at + 4, ')') &&
-			 (sets_at(tokens, at) & WORD_PROCESS))
-		make_variable(tokens, next, at + 4);
+	/* to redis:6379 */
+	else if ((sets & WORD_TOWARD) && is_char(tokens, at + 2, ':') && !is_spaced(tokens, at + 2) &&
+			 is_kind(tokens, at + 3, TOKEN_VAR) && !is_spaced(tokens, at + 3) &&
+			 is_short_number(tokens, at + 3, 5))
+		make_variable(tokens, next, at + 3);
+}
+
+/* Masks the user in the log of a web server: 10.0.0.1 - X [11/Nov/2001:01:02:03] */
+static void
+pass_access_log(Tokens *tokens, int at)
+{
+	int user = at + 1;
+
+	if (is_kind(tokens, at - 1, TOKEN_VAR) && is_spaced(tokens, user) &&
+		(is_kind(tokens, user, TOKEN_WORD) || is_char(tokens, user, '-')) &&
+		is_char(tokens, user + 1, '[') && is_kind(tokens, user + 2, TOKEN_VAR) &&
+		memchr(tokens->text + tokens->token[user + 2].start, '/', tokens->token[user + 2].len))
+		tokens->token[user].kind = TOKEN_VAR;
 }
 
 /* Masks true, null and the like where they are a value rather than a word of a sentence. */
@@ -221,16 +241,39 @@ pass_literal(Tokens *tokens, int at)
 	if (next >= tokens->count || !is_spaced(tokens, next) || !is_kind(tokens, next, TOKEN_WORD) ||
 		is_char(tokens, at - 1, '=') || is_char(tokens, at - 1, ':') ||
 		is_kind(tokens, at - 1, TOKEN_KEY))
+		tokens->token[at].kind = TOKEN_VAR;
+}
+
+/*
+ * Returns the token that closes a bracket, or -1. Brackets that do not close
+ * soon are not tried again.
+ */
+static int
+closing_bracket(const Tokens *tokens, int at, int *no_close_before)
+{
+	int depth = 0;
+	int close;
+
+	if (at < *no_close_before)
+		return -1;
+	for (close = at; close < tokens->count && close - at < VALUE_TOKENS_MAX; close++)
 	{
-		if (sets_at(tokens, at) & WORD_LITERAL)
-			tokens->token[at].kind = TOKEN_VAR;
+		unsigned char c = tokens->text[tokens->token[close].start];
+
+		if (!is_kind(tokens, close, TOKEN_PUNCT))
+			continue;
+		if (strchr("([{", c))
+			depth++;
+		else if (strchr(")]}", c) && --depth == 0)
+			return close;
 	}
+	*no_close_before = close;
+	return -1;
 }
 
 /*
  * Returns the last token of an assignment's value: the text up to white space
- * or a delimiter, with the brackets that follow a name directly. Brackets that
- * do not close soon are not tried again.
+ * or a delimiter, with the brackets that follow a name directly.
  */
 static int
 value_end(const Tokens *tokens, int at, int *no_close_before)
@@ -250,26 +293,10 @@ value_end(const Tokens *tokens, int at, int *no_close_before)
 			break;
 		if (strchr("([{", c))
 		{
-			int depth = 0;
-			int close = to + 1;
+			int close = closing_bracket(tokens, to + 1, no_close_before);
 
-			if (close < *no_close_before)
+			if (close < 0)
 				break;
-			for (; close < tokens->count && close - to < VALUE_TOKENS_MAX; close++)
-			{
-				if (!is_kind(tokens, close, TOKEN_PUNCT))
-					continue;
-				c = tokens->text[tokens->token[close].start];
-				if (strchr("([{", c))
-					depth++;
-				else if (strchr(")]}", c) && --depth == 0)
-					break;
-			}
-			if (depth != 0)
-			{
-				*no_close_before = close;
-				break;
-			}
 			to = close - 1;
 		}
 	}
@@ -295,18 +322,26 @@ pass_assignments(Tokens *tokens)
 		if (!is_char(tokens, at, '=') || is_char(tokens, value, '=') ||
 			!(is_kind(tokens, at - 1, TOKEN_WORD) || is_kind(tokens, at - 1, TOKEN_VAR)))
 			continue;
+		if (is_char(tokens, value, '['))
+		{
+			to = closing_bracket(tokens, value, &no_close_before);
+			if (to >= 0 && !(key_sets(tokens, at - 1) & WORD_TELLS))
+				make_variable(tokens, value, to);
+			continue;
+		}
 		if (!is_kind(tokens, value, TOKEN_WORD) && !is_kind(tokens, value, TOKEN_VAR))
 			continue;
-		to = value_end(tokens, value, &no_close_before);
 		/* an empty value, and the next key: a= b= */
-		if (!is_spaced(tokens, at) && is_spaced(tokens, value) && is_char(tokens, to + 1, '='))
+		if (!is_spaced(tokens, at) && is_spaced(tokens, value) && is_char(tokens, value + 1, '='))
 			continue;
-		if (is_char(tokens, to + 1, '=') && !is_spaced(tokens, to + 1))
-			continue;
+		to = value_end(tokens, value, &no_close_before);
 		if (is_kind(tokens, at - 1, TOKEN_WORD) && (key_sets(tokens, at - 1) & WORD_TELLS))
 		{
-			if (is_http_status(tokens, value) && to == value)
+			/* a code alone is a number of anything */
+			if (to == value && (key_sets(tokens, at - 1) & WORD_STATUS) &&
+				!is_word(tokens, at - 1, "code", 4) && is_http_status(tokens, value))
 				tokens->token[value].kind = TOKEN_WORD;
+			at = to;
 			continue;
 		}
 		dotted = !is_spaced(tokens, at) && (is_kind(tokens, at - 1, TOKEN_VAR) ||
@@ -373,14 +408,29 @@ pass_join(Tokens *tokens)
 	tokens->count = n;
 }
 
+/* Masks a word of which a part is hidden: sk-abc***xyz */
+static void
+pass_hidden(Tokens *tokens, int at)
+{
+	int to = at;
+
+	if (!is_kind(tokens, at - 1, TOKEN_WORD) && !is_kind(tokens, at - 1, TOKEN_VAR))
+		return;
+	if (!is_spaced(tokens, at + 1) &&
+		(is_kind(tokens, at + 1, TOKEN_WORD) || is_kind(tokens, at + 1, TOKEN_VAR)))
+		to++;
+	make_variable(tokens, at - 1, to);
+}
+
 /* Turns what varies into variables. */
 void
 mals_group_passes(Tokens *tokens)
 {
-	for (int at = 0; at < tokens->count; at++)
-	{
-		const Token *token = &tokens->token[at];
+	/* counted apart: gcc would warn of a subscript -1 that there cannot be */
+	const Token *token = tokens->token;
 
+	for (int at = 0; at < tokens->count; at++, token++)
+	{
 		if (token->kind == TOKEN_VAR)
 		{
 			if (token->flags & TOKEN_NUMBER)
@@ -391,24 +441,20 @@ mals_group_passes(Tokens *tokens)
 		}
 		else if (token->kind == TOKEN_WORD)
 		{
-			unsigned char first = tokens->text[token->start] | 0x20;
+			uint32 sets = sets_at(tokens, at);
 
-			if (token->len <= 9 && token->len >= 2)
-			{
-				if (first == 't' || first == 'f' || first == 'n' || first == 'u')
-					pass_literal(tokens, at);
-				if (is_kind(tokens, at + 1, TOKEN_VAR) || is_kind(tokens, at - 1, TOKEN_VAR) ||
-					(sets_at(tokens, at) & WORD_WEEKDAY))
-				{
-					uint32 sets = sets_at(tokens, at);
-
-					if (sets & (WORD_MONTH | WORD_WEEKDAY | WORD_ZONE))
-						pass_date(tokens, at, sets);
-				}
-			}
+			if (sets & WORD_LITERAL)
+				pass_literal(tokens, at);
+			if (sets & (WORD_MONTH | WORD_WEEKDAY | WORD_ZONE))
+				pass_date(tokens, at, sets);
 			if (token->kind == TOKEN_WORD)
-				pass_name(tokens, at);
+				pass_name(tokens, at, sets);
 		}
+		else if (is_char(tokens, at, '-'))
+			pass_access_log(tokens, at);
+		else if (token->len >= 3 && token->kind == TOKEN_PUNCT &&
+				 tokens->text[token->start] == '*' && !is_spaced(tokens, at))
+			pass_hidden(tokens, at);
 	}
 	if (tokens->assigns)
 		pass_assignments(tokens);

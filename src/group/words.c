@@ -33,7 +33,7 @@ static const WordList word_lists[] = {
 	 "kst sgt aest aedt am pm"},
 	{WORD_TELLS, "status code type reason event state method level lvl severity kind phase outcome "
 				 "category verb message msg error err errors exception detail details cause "
-				 "description"},
+				 "description desc title"},
 	{WORD_LITERAL, "true false null nil none undefined nan"},
 	{WORD_COMMON,
 	 "ipv4 ipv6 ip4 ip6 utf8 utf-8 utf16 utf-16 utf32 utf-32 utf8mb4 iso-8859-1 latin1 "
@@ -46,19 +46,17 @@ static const WordList word_lists[] = {
 	 "ext2 ext3 ext4 fat32 mp3 mp4 h264 h265 es6 log4j slf4j neo4j python2 python3 "
 	 "sqlite3 psycopg2 boto3 urllib3 pg8000 lz4 bzip2 p2p b2b b2c i18n l10n a11y 2d 3d "
 	 "4xx 5xx 3xx 2xx rfc1918 raid0 raid1 raid5 raid6 level1 level2 level3"},
-	{WORD_SUFFIX,
-	 "com org net io edu gov mil int info biz dev app local localdomain internal lan "
-	 "intranet corp svc home arpa uk de fr nl eu cn jp ru br au ca us kr "
-	 "py pyc pyx ipynb js mjs cjs ts tsx jsx vue java kt kts scala class jar war go mod "
-	 "rs rb php pl pm c h cc cpp cxx hpp hxx hh m mm cs fs vb swift lua r jl ex exs erl "
-	 "hs clj sh bash zsh fish bat cmd ps1 sql proto graphql json jsonl ndjson json5 yaml "
-	 "yml toml xml html htm css scss less md rst txt text log out csv tsv parquet avro "
-	 "orc arrow feather npy npz pkl pt pth ckpt onnx safetensors gguf bin dat data db "
-	 "sqlite gz tgz zip tar bz2 xz zst 7z rar png jpg jpeg gif svg webp bmp ico pdf doc "
-	 "docx xls xlsx ppt pptx mp3 mp4 wav avi mov mkv flac ogg conf cfg ini env properties "
-	 "lock pid sock service socket timer tmp temp bak swp old orig part so dll exe dylib "
-	 "lib o a ko whl egg deb rpm apk dmg iso img pcap pem crt cer key pub cnf xsd wsdl "
-	 "patch diff tpl j2 tf"},
+	{WORD_SUFFIX, "com org net io edu gov mil biz dev app local localdomain internal lan "
+				  "intranet corp svc arpa uk de fr nl eu cn jp ru br au ca us kr py pyc pyx "
+				  "ipynb js mjs cjs ts tsx jsx vue java kt kts scala jar go rs rb php pl pm c h "
+				  "cc cpp cxx hpp hxx hh cs fs vb swift lua jl ex exs erl hs clj sh bash zsh "
+				  "fish bat cmd ps1 sql proto graphql json jsonl ndjson json5 yaml yml toml xml "
+				  "html htm css scss less md rst txt log csv tsv parquet avro orc arrow feather "
+				  "npy npz pkl pt pth ckpt onnx safetensors gguf bin dat db sqlite gz tgz zip "
+				  "tar bz2 xz zst 7z rar png jpg jpeg gif svg webp bmp ico pdf doc docx xls "
+				  "xlsx ppt pptx mp3 mp4 wav avi mov mkv flac ogg conf cfg ini env properties "
+				  "pid sock tmp temp bak swp so dll exe dylib lib ko whl egg deb rpm apk dmg "
+				  "iso img pcap pem crt cer key pub cnf xsd wsdl patch diff tpl j2 tf"},
 	{WORD_SQL, "select insert update delete where values"},
 	{WORD_METHOD, "get post put delete patch head options connect trace"},
 	{WORD_PLAIN,
@@ -71,67 +69,91 @@ static const WordList word_lists[] = {
 	 "preferences settings info information list table can cannot could may must should "
 	 "will would already logged login logout connected disconnected exists must the a an "
 	 "this that agents config configuration context action actions response responses "
-	 "identity validation creation details"},
-	{WORD_BEFORE, "for invalid illegal by of as from new unknown failed existing locked disabled "
-				  "blocked deleted created removed added banned"},
-	{WORD_NAMED, "organization organisation org project tenant workspace namespace bucket topic "
-				 "cluster pod container deployment node"},
+	 "identity validation creation details approval confirmation review decision reply "
+	 "attention intervention consent selection choice interaction turn re non pre post auto self "
+	 "multi read write start "
+	 "end up down out over under time well long short high low"},
+	{WORD_BEFORE,
+	 "in on for invalid illegal by of as from new unknown failed existing locked disabled "
+	 "blocked deleted created removed added banned"},
+	{WORD_HOLDER, "user namespace organization organisation tenant workspace"},
+	{WORD_AFTER,
+	 "logged has was is had joined left connected disconnected authenticated created deleted "
+	 "updated signed registered does cannot not from"},
+	{WORD_NAMED,
+	 "organization organisation org project tenant workspace namespace bucket topic "
+	 "cluster pod container deployment node host hostname model image branch volume secret "
+	 "configmap queue agent service"},
+	{WORD_TOWARD, "to at from on via tcp udp host server address upstream broker peer endpoint "
+				  "proxy connecting listening"},
 	{WORD_CODE, "error exit status response return http with"},
+	{WORD_STATUS, "status code"},
 	{WORD_PROCESS, "process pid task thread"},
 };
 
+/* A word as two integers: its first and its last bytes, in small letters. */
+typedef struct WordKey
+{
+	uint64 first;
+	uint64 last;
+} WordKey;
+
 typedef struct WordSlot
 {
-	uint8 len;
-	unsigned char word[WORD_MAX];
-	uint32 sets;
+	WordKey key;
+	uint32 len;
+	uint32 sets; /* 0: free */
 } WordSlot;
 
 static WordSlot word_slots[WORD_SLOTS];
 static bool word_slots_filled = false;
 
-/* Hashes a word without regard to case. */
-static inline uint32
-word_hash(const unsigned char *word, int len)
+/* Makes the key of a word of 1 to WORD_MAX bytes. */
+static inline WordKey
+word_key(const unsigned char *word, int len)
 {
-	uint32 hash = len;
+	WordKey key;
 
-	for (int i = 0; i < len; i++)
-		hash = hash * 33 + (word[i] | 0x20);
-	return hash ^ (hash >> 10);
-}
-
-/* Tells whether a slot's word is this one, without regard to case. */
-static inline bool
-word_equals(const WordSlot *slot, const unsigned char *word, int len)
-{
-	if (slot->len != len)
-		return false;
-	for (int i = 0; i < len; i++)
+	if (len >= 8)
 	{
-		unsigned char c = word[i];
-
-		if (group_is_upper(c))
-			c |= 0x20;
-		if (slot->word[i] != c)
-			return false;
+		memcpy(&key.first, word, 8);
+		memcpy(&key.last, word + len - 8, 8);
 	}
-	return true;
+	else if (len >= 4)
+	{
+		uint32 first;
+		uint32 last;
+
+		memcpy(&first, word, 4);
+		memcpy(&last, word + len - 4, 4);
+		key.first = first;
+		key.last = last;
+	}
+	else
+	{
+		key.first = word[0];
+		key.last = (uint64) word[len / 2] << 8 | word[len - 1];
+	}
+	/* all bytes as if they were letters: no two words of the table differ in that bit only */
+	key.first |= UINT64CONST(0x2020202020202020);
+	key.last |= UINT64CONST(0x2020202020202020);
+	return key;
 }
 
 /* Finds the slot of a word, or the free one where it belongs. */
-static WordSlot *
-word_slot(const unsigned char *word, int len)
+static inline WordSlot *
+word_slot(WordKey key, uint32 len)
 {
-	uint32 at = word_hash(word, len);
+	uint64 at = (key.first * UINT64CONST(0x9e3779b97f4a7c15)) ^
+				(key.last * UINT64CONST(0xc2b2ae3d27d4eb4f));
 
-	for (;;)
+	for (at ^= at >> 32;; at++)
 	{
 		WordSlot *slot = &word_slots[at & (WORD_SLOTS - 1)];
 
-		if (slot->len == 0 || word_equals(slot, word, len))
+		if (slot->sets == 0 ||
+			(slot->key.first == key.first && slot->key.last == key.last && slot->len == len))
 			return slot;
-		at++;
 	}
 }
 
@@ -146,11 +168,12 @@ fill_word_slots(void)
 		while (*word)
 		{
 			int len = strcspn(word, " ");
-			WordSlot *slot = word_slot((const unsigned char *) word, len);
+			WordKey key = word_key((const unsigned char *) word, len);
+			WordSlot *slot = word_slot(key, len);
 
 			Assert(len <= WORD_MAX);
+			slot->key = key;
 			slot->len = len;
-			memcpy(slot->word, word, len);
 			slot->sets |= word_lists[i].sets;
 			word += len;
 			if (*word)
@@ -168,5 +191,21 @@ mals_group_word(const unsigned char *word, int len)
 		return 0;
 	if (!word_slots_filled)
 		fill_word_slots();
-	return word_slot(word, len)->sets;
+	return word_slot(word_key(word, len), len)->sets;
+}
+
+/* Returns what a key may stand for: of a compound, its last word counts. */
+uint32
+mals_group_key(const unsigned char *key, int len)
+{
+	int from = len;
+
+	while (from > 0 && group_is_alpha(key[from - 1]))
+	{
+		from--;
+		/* statusCode, but not STATUS */
+		if (from > 0 && group_is_upper(key[from]) && group_is_lower(key[from - 1]))
+			break;
+	}
+	return mals_group_word(key + from, len - from);
 }

@@ -15,6 +15,8 @@
  */
 #include "query/query.h"
 
+#include "mals_compat.h"
+
 #include <errno.h>
 
 #include "catalog/pg_collation.h"
@@ -142,9 +144,9 @@ position_of(const Parser *parser, const char *p)
 /*
  * Raises the error of a token; detail may be NULL.
  */
-static void
-pg_attribute_noreturn() fail(const Parser *parser, const char *start, const char *end,
-							 const char *problem, const char *detail, const char *hint)
+pg_noreturn static void
+fail(const Parser *parser, const char *start, const char *end, const char *problem,
+	 const char *detail, const char *hint)
 {
 	int len = end - start;
 	int shown = pg_mbcliplen(start, len, MAX_SHOWN);
@@ -158,9 +160,8 @@ pg_attribute_noreturn() fail(const Parser *parser, const char *start, const char
 /*
  * Raises the error of a key's value.
  */
-static void
-pg_attribute_noreturn()
-	fail_value(const Parser *parser, const Token *token, const char *problem, const char *hint)
+pg_noreturn static void
+fail_value(const Parser *parser, const Token *token, const char *problem, const char *hint)
 {
 	fail(parser, token->start, token->end, problem, NULL, hint);
 }

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "entry/entry.h"
+#include "write/sights.h"
 #include "write/write.h"
 
 PG_FUNCTION_INFO_V1(mals_insert_statement);
@@ -94,6 +95,7 @@ mals_write_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	mals_sights_init();
 }
 
 /* Raises an error unless called as the trigger it is meant for. */

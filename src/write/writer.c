@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "partition/partition.h"
+#include "write/sights.h"
 #include "write/target.h"
 #include "write/write.h"
 
@@ -125,14 +126,18 @@ mals_writer_begin(const char *what)
 static Partition *
 open_partition(MalsWriter *writer, TimestampTz ts)
 {
-	TupleDesc layout = RelationGetDescr(writer->entries);
+	TupleDesc layout = writer->slot->tts_tupleDescriptor;
 	MemoryContext old = MemoryContextSwitchTo(writer->context);
 	Partition *partition = palloc0(sizeof(Partition));
 	Relation rel;
 
 	partition->place = mals_partition_find(writer->entries, ts);
 	if (!OidIsValid(partition->place.partition))
-		partition->place = mals_partition_make(writer->entries, ts);
+	{
+		table_close(writer->entries, NoLock);
+		partition->place = mals_partition_make(ts);
+		writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
+	}
 	rel = table_open(partition->place.partition, RowExclusiveLock);
 	mals_target_open(&partition->target, partition->place.partition);
 	partition->layout = CreateTupleDescCopy(RelationGetDescr(rel));
@@ -316,7 +321,10 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 
 		copy_row(writer, partition, slot);
 		if (mals_target_insert_unique(&partition->target, writer->estate, slot, &conflict))
+		{
+			mals_sight(entry, writer->estate);
 			return true;
+		}
 		if (may_know(writer, partition, &conflict))
 			return false;
 		mals_entry_refuse_id(entry);
@@ -325,6 +333,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 	if (entry->has_refused_key && !claim_refused_key(writer, entry))
 		return false;
 
+	mals_sight(entry, writer->estate);
 	add_waiting(writer, partition,
 				VARSIZE_ANY(entry->message) + VARSIZE_ANY(entry->metadata));
 	return true;
