@@ -21,10 +21,12 @@ typedef struct MalsTarget
 	TupleTableSlot *slot;		/* in the table's own layout */
 	List *arbiters;				/* its primary key, once opened for unique inserts */
 	bool unique;				/* opened for unique inserts */
-	bool plain;					/* no index needs a check after its insertion */
 } MalsTarget;
 
-/* Opens a table that the caller has locked, or closes it again; locks are kept. */
+/*
+ * Opens a table that the caller has locked, or closes it again; locks are kept.
+ * Raises 55000 if it has a deferrable constraint.
+ */
 extern void mals_target_open(MalsTarget *target, Oid relation);
 extern void mals_target_close(MalsTarget *target);
 
@@ -42,6 +44,10 @@ extern bool mals_target_insert_unique(MalsTarget *target, EState *estate, TupleT
 
 /* Reads a row by its place into a slot, whoever can see it. */
 extern bool mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot);
+
+/* indexes.c: writes the index entries of rows that the table has. */
+extern void mals_indexes_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots,
+								int nslots);
 
 /*
  * btree.c: puts tuples into an index, from the first on as many as go into one
