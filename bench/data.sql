@@ -69,9 +69,8 @@ SELECT ts, level, agent_id, message, category, source, session_key, trace_id, co
   FROM bench.input ORDER BY i;
 CREATE VIEW bench.batches AS
 SELECT i / 1000 AS n,
-       jsonb_agg(to_jsonb(r) - 'parent_id' - 'created_at' ORDER BY i)::text AS hand,
-       jsonb_agg(to_jsonb(r) - 'parent_id' - 'created_at' - 'id' - 'level'
-                 || jsonb_build_object('level', level) ORDER BY i)::text AS mals
+       jsonb_agg(to_jsonb(r) - 'i' ORDER BY i)::text AS hand,
+       jsonb_agg(to_jsonb(r) - 'i' - 'id' ORDER BY i)::text AS mals
   FROM (SELECT i, id, ts, level, agent_id, message, category, source, session_key, trace_id,
                correlation_id, metadata FROM bench.input) AS r
  GROUP BY 1 ORDER BY 1;

@@ -61,6 +61,7 @@ typedef struct Partition
 	MalsTarget target;
 	TupleConversionMap *map;	/* from mals.entries' layout; NULL: the same */
 	TupleConversionMap *unmap;	/* and back */
+	TupleDesc layout;			/* a copy, not counted */
 	TupleTableSlot **waiting;	/* MAX_WAITING slots, made as needed */
 	int nslots;
 	int nwaiting;
@@ -139,6 +140,7 @@ open_partition(MalsWriter *writer, TimestampTz ts)
 	}
 	rel = table_open(partition->place.partition, RowExclusiveLock);
 	mals_target_open(&partition->target, partition->place.partition);
+	partition->layout = CreateTupleDescCopy(RelationGetDescr(rel));
 	partition->map = convert_tuples_by_name(layout, RelationGetDescr(rel));
 	partition->unmap = convert_tuples_by_name(RelationGetDescr(rel), layout);
 	table_close(rel, NoLock);
@@ -234,7 +236,7 @@ add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
 		partition->waiting = palloc(MAX_WAITING * sizeof(TupleTableSlot *));
 	if (partition->nwaiting == partition->nslots)
 		partition->waiting[partition->nslots++] =
-			table_slot_create(partition->target.rri->ri_RelationDesc, NULL);
+			MakeSingleTupleTableSlot(partition->layout, &TTSOpsHeapTuple);
 	copy_row(writer, partition, partition->waiting[partition->nwaiting++]);
 	MemoryContextSwitchTo(old);
 
@@ -376,8 +378,6 @@ mals_writer_end(MalsWriter *writer)
 	{
 		Partition *partition = lfirst(lc);
 
-		for (int i = 0; i < partition->nslots; i++)
-			ExecDropSingleTupleTableSlot(partition->waiting[i]);
 		if (partition->bulk != NULL)
 		{
 			FreeBulkInsertState(partition->bulk);
