@@ -134,6 +134,12 @@ open_partition(MalsWriter *writer, TimestampTz ts)
 	if (!OidIsValid(partition->place.partition))
 		partition->place = mals_partition_make(writer->entries, ts);
 	rel = table_open(partition->place.partition, RowExclusiveLock);
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("partition \"%s\" of mals.entries is not a plain table",
+					   RelationGetRelationName(rel)),
+				errhint("Attach plain tables only: mals writes no foreign and no partitioned "
+						"ones."));
 	mals_target_open(&partition->target, partition->place.partition);
 	partition->map = convert_tuples_by_name(layout, RelationGetDescr(rel));
 	partition->unmap = convert_tuples_by_name(RelationGetDescr(rel), layout);
