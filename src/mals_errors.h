@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "utils/errcodes.h"
 
@@ -29,5 +30,12 @@
 #define mals_error_missing(arg, fmt, ...)                                                          \
 	ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s is required", (arg)),       \
 			errhint(fmt, ##__VA_ARGS__))
+
+/* Raises 25006 for a call that writes, in a transaction that must not. */
+#define mals_error_read_only(what)                                                                 \
+	ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),                                     \
+			errmsg("cannot execute %s in a read-only transaction", (what)),                        \
+			errhint(RecoveryInProgress() ? "This server is a standby: connect to the primary."     \
+										 : "Use a transaction that is READ WRITE."))
 
 #endif /* MALS_ERRORS_H */

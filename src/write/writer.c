@@ -88,10 +88,7 @@ check_access(const char *what)
 
 	PreventCommandIfParallelMode(what);
 	if (XactReadOnly)
-		ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				errmsg("cannot execute %s in a read-only transaction", what),
-				errhint(RecoveryInProgress() ? "This server is a standby: log on the primary."
-											 : "Log in a transaction that is READ WRITE."));
+		mals_error_read_only(what);
 	if (pg_class_aclcheck(logs, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(logs, GetUserId(), ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
