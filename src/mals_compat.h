@@ -38,13 +38,13 @@
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp)
 #endif
 
-/* Makes a JSON lexer over a string in the database's encoding. */
+/* Makes a JSON lexer over a string in the database's encoding that checks escapes too. */
 #if PG_VERSION_NUM >= 170000
 #define mals_json_lexer(json)                                                                      \
-	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), false)
+	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), true)
 #else
 #define mals_json_lexer(json)                                                                      \
-	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), false)
+	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), true)
 #endif
 
 /* Inserts a tuple's index entries; checks one constraint ahead of inserting. */

@@ -390,7 +390,8 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("from_ts must not be after to_ts"),
 				errhint("from_ts is inclusive, to_ts exclusive."));
-	PreventCommandIfReadOnly("mals_make_partitions()");
+	if (XactReadOnly)
+		mals_error_read_only("mals_make_partitions()");
 
 	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
 	count = RelationGetPartitionDesc(entries, true)->nparts;

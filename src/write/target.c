@@ -46,13 +46,27 @@ mals_target_close(MalsTarget *target)
 	table_close(target->rri->ri_RelationDesc, NoLock);
 }
 
+/* Checks the CHECK constraints that someone gave a table. */
+static void
+check_constraints(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
+{
+	TupleConstr *constraints = RelationGetDescr(rri->ri_RelationDesc)->constr;
+
+	if (constraints != NULL && constraints->num_check > 0)
+		ExecConstraints(rri, slot, estate);
+}
+
 void
 mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, int nslots,
 				   BulkInsertState bulk)
 {
 	ResultRelInfo *rri = target->rri;
-	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	MemoryContext old;
 
+	for (int i = 0; i < nslots; i++)
+		check_constraints(rri, slots[i], estate);
+
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
 	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), 0, bulk);
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
@@ -91,6 +105,7 @@ mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *sl
 
 	if (!target->unique)
 		prepare_unique(target);
+	check_constraints(rri, slot, estate);
 	for (;;)
 	{
 		ItemPointerData none;
