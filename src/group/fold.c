@@ -244,8 +244,8 @@ common_template(const MalsTemplate *templates, int count)
 static Datum
 bigint_array(Datum *values, int count)
 {
-	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
+	return PointerGetDatum(
+		construct_array(values, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /* Writes what the templates of each merged group have in common. */
@@ -331,8 +331,7 @@ mals_maintain(PG_FUNCTION_ARGS)
 	regrouped = mals_regroup();
 	SPI_finish();
 	PG_RETURN_DATUM(DirectFunctionCall1(
-		jsonb_in,
-		CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
-								 ", \"templates_regrouped\": " UINT64_FORMAT "}",
-								 folded, regrouped))));
+		jsonb_in, CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
+										   ", \"templates_regrouped\": " UINT64_FORMAT "}",
+										   folded, regrouped))));
 }

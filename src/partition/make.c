@@ -281,12 +281,11 @@ make_in_place(TimestampTz *ts)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE || geterrcode() == ERRCODE_OBJECT_IN_USE)
 		{
 			FlushErrorState();
 			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("no background worker is free to make a partition, and mals.entries is "
-						   "locked"),
+					errmsg("no background worker can make a partition, and mals.entries is in use"),
 					errhint("Raise max_worker_processes, or make partitions ahead with "
 							"mals_make_partitions."));
 		}
@@ -299,17 +298,20 @@ make_in_place(TimestampTz *ts)
 
 /*
  * Has a worker make the partitions of [from, to), or makes them in place where
- * no worker can be had, or could not see mals.entries because this transaction
- * made it. Returns how many.
+ * no worker can be had, or it could not work because this transaction has made
+ * mals.entries or holds a lock on it that keeps others out. Returns how many.
  */
 static int64
-make_partitions(Relation entries, TimestampTz from, TimestampTz to)
+make_partitions(TimestampTz from, TimestampTz to)
 {
 	MalsTaskArguments arguments = {from, to, mals_partition_interval};
+	Relation entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	bool apart = entries->rd_createSubid == InvalidSubTransactionId &&
+		!CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
 	int64 made = 0;
 
-	if (entries->rd_createSubid == InvalidSubTransactionId &&
-		mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
+	table_close(entries, AccessShareLock);
+	if (apart && mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
 		return made;
 	while (from < to)
 	{
@@ -319,22 +321,35 @@ make_partitions(Relation entries, TimestampTz from, TimestampTz to)
 	return made;
 }
 
-MalsPlace
-mals_partition_make(Relation entries, TimestampTz ts)
+/* Finds the place of a time after taking in what others have committed. */
+static MalsPlace
+find_place(TimestampTz ts)
 {
+	Relation entries;
 	MalsPlace place;
 
-	LockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
 	AcceptInvalidationMessages();
+	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
 	place = mals_partition_find(entries, ts);
+	table_close(entries, AccessShareLock);
+	return place;
+}
+
+MalsPlace
+mals_partition_make(TimestampTz ts)
+{
+	Oid entries = mals_relation_oid("entries");
+	MalsPlace place;
+
+	LockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
+	place = find_place(ts);
 	if (!OidIsValid(place.partition))
 	{
-		(void) make_partitions(entries, ts, ts + 1);
+		(void) make_partitions(ts, ts + 1);
 		made_count++;
-		AcceptInvalidationMessages();
-		place = mals_partition_find(entries, ts);
+		place = find_place(ts);
 	}
-	UnlockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
+	UnlockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
 	if (!OidIsValid(place.partition))
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("could not make the partition for %s", timestamptz_to_str(ts)),
@@ -350,7 +365,6 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 	TimestampTz to = PG_GETARG_TIMESTAMPTZ(1);
 	Relation entries;
 	int count;
-	int64 made;
 
 	if (!mals_uuid_holds(from) || !mals_uuid_holds(to))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -368,7 +382,6 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("from_ts to to_ts needs more than %d partitions", mals_max_partitions),
 				errhint("Give a shorter span, or raise mals.max_partitions."));
-	made = make_partitions(entries, from, to);
 	table_close(entries, AccessShareLock);
-	PG_RETURN_INT32((int32) made);
+	PG_RETURN_INT32((int32) make_partitions(from, to));
 }

@@ -39,10 +39,12 @@ extern bool mals_partition_available(TimestampTz ts);
 /*
  * Makes the partition that holds a time, unless it is there: in a transaction
  * of a background worker's, or, where no worker can be had, in the caller's.
- * entries is open with a lock that does not conflict with SHARE UPDATE
- * EXCLUSIVE. Raises 55000 if the partition could not be made.
+ * The caller has no lock on mals.entries that conflicts with SHARE UPDATE
+ * EXCLUSIVE, or one that includes it, and has not opened mals.entries: a table
+ * in use cannot be altered in place. Raises 55000 if the partition could not be
+ * made.
  */
-extern MalsPlace mals_partition_make(Relation entries, TimestampTz ts);
+extern MalsPlace mals_partition_make(TimestampTz ts);
 
 /*
  * In the current transaction, makes the partition that holds *ts unless it is

@@ -34,20 +34,20 @@ PG_FUNCTION_INFO_V1(mals_export);
 struct Export;
 
 /* Appends an entry to a line. */
-typedef void (*WriteEntry) (struct Export *export, StringInfo line);
+typedef void (*WriteEntry)(struct Export *export, StringInfo line);
 
 typedef struct Export
 {
 	MalsSelection selection;
 	MalsWalk walk;
 	WriteEntry write;
-	bool header;				/* a line of names is still to come */
-	bool in_part;				/* the walk is within a part */
-	int64 left;					/* rows to come at most; -1: all */
-	ExprContext *econtext;		/* which calls shut_down */
+	bool header;           /* a line of names is still to come */
+	bool in_part;          /* the walk is within a part */
+	int64 left;            /* rows to come at most; -1: all */
+	ExprContext *econtext; /* which calls shut_down */
 
-	char portal[NAMEDATALEN];	/* its name; "" if there is none */
-	pg_uuid_t last;				/* the last row that was fetched */
+	char portal[NAMEDATALEN]; /* its name; "" if there is none */
+	pg_uuid_t last;           /* the last row that was fetched */
 	bool has_last;
 
 	/* rows that were fetched */
@@ -61,7 +61,7 @@ typedef struct Export
 	MemoryContext scratch;
 	Datum *values;
 	bool *nulls;
-	FmgrInfo *output;			/* output functions of the columns */
+	FmgrInfo *output; /* output functions of the columns */
 } Export;
 
 /* Columns of mals.logs that have a place of their own in a text line. */
@@ -288,8 +288,8 @@ static Portal
 open_portal(Export *export)
 {
 	SPIParseOpenOptions options = {.read_only = true};
-	char *sql = mals_walk_sql(&export->walk, "l.*", export->has_last ? &export->last : NULL,
-							  export->left);
+	char *sql =
+		mals_walk_sql(&export->walk, "l.*", export->has_last ? &export->last : NULL, export->left);
 	Portal portal = SPI_cursor_parse_open(NULL, sql, &options);
 
 	if (portal == NULL)
@@ -337,8 +337,8 @@ keep_rows(Export *export)
 	if (export->nrows > 0)
 	{
 		bool isnull;
-		Datum id = heap_getattr(export->rows[export->nrows - 1], LOGS_ID + 1, export->layout,
-								&isnull);
+		Datum id =
+			heap_getattr(export->rows[export->nrows - 1], LOGS_ID + 1, export->layout, &isnull);
 
 		export->last = *DatumGetUUIDP(id);
 		export->has_last = true;
@@ -404,10 +404,10 @@ begin_export(FunctionCallInfo fcinfo)
 		mals_error_range("max_rows", "Give 0 or more, or NULL for all entries.");
 	mals_selection_read(&export->selection, fcinfo, 1, 2, 3);
 	mals_walk_begin(&export->walk, &export->selection, false);
-	export->batch = AllocSetContextCreate(CurrentMemoryContext, "mals export rows",
-										  ALLOCSET_DEFAULT_SIZES);
-	export->scratch = AllocSetContextCreate(CurrentMemoryContext, "mals export line",
-											ALLOCSET_DEFAULT_SIZES);
+	export->batch =
+		AllocSetContextCreate(CurrentMemoryContext, "mals export rows", ALLOCSET_DEFAULT_SIZES);
+	export->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "mals export line", ALLOCSET_DEFAULT_SIZES);
 	return export;
 }
 
@@ -474,5 +474,6 @@ mals_export(PG_FUNCTION_ARGS)
 	if (line != NULL)
 		SRF_RETURN_NEXT(call, PointerGetDatum(line));
 	UnregisterExprContextCallback(export->econtext, shut_down, PointerGetDatum(export));
+	close_portal(export);
 	SRF_RETURN_DONE(call);
 }

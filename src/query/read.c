@@ -84,7 +84,7 @@ mals_selection_entry(MalsSelection *selection, const pg_uuid_t *id)
 
 	mals_selection_init(selection, DT_NOEND, DT_NOBEGIN);
 	if (!mals_uuid_timestamp(id, &ts))
-		return;					/* no entry has such an id */
+		return; /* no entry has such an id */
 	selection->since = ts;
 	selection->until = ts + 1;
 	initStringInfo(&sql);
@@ -135,9 +135,10 @@ receive_nothing(DestReceiver *self)
 void
 mals_read(const char *sql, MalsRowTaker take, void *arg)
 {
-	Receiver receiver = {{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
-						 take,
-						 arg};
+	Receiver receiver = {
+		{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
+		take,
+		arg};
 	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
 
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -20,9 +20,9 @@
 /* What is read: a condition over mals.logs' columns in a window of time. */
 typedef struct MalsSelection
 {
-	char *condition;			/* SQL */
-	TimestampTz since;			/* inclusive; DT_NOBEGIN: unbounded */
-	TimestampTz until;			/* exclusive; DT_NOEND: unbounded */
+	char *condition;   /* SQL */
+	TimestampTz since; /* inclusive; DT_NOBEGIN: unbounded */
+	TimestampTz until; /* exclusive; DT_NOEND: unbounded */
 } MalsSelection;
 
 /* Selects all entries in a window; a condition may be put in. */
@@ -49,7 +49,7 @@ extern void mals_append_beyond(StringInfo sql, const char *op, const pg_uuid_t *
 extern void mals_append_is_error(StringInfo sql);
 
 /* Takes a row of a query's result. What it allocates must not be in the current context. */
-typedef void (*MalsRowTaker) (TupleTableSlot *row, void *arg);
+typedef void (*MalsRowTaker)(TupleTableSlot *row, void *arg);
 
 /* Runs a SELECT; every row is taken as it comes. */
 extern void mals_read(const char *sql, MalsRowTaker take, void *arg);
@@ -79,12 +79,12 @@ extern pg_uuid_t *mals_id_arg(FunctionCallInfo fcinfo, int arg, const char *name
 typedef struct MalsWalk
 {
 	MalsSelection whole;
-	MalsSelection part;			/* what is being read */
+	MalsSelection part; /* what is being read */
 	bool descending;
-	TimestampTz *edges;			/* where partitions begin within the window, ascending */
-	int npieces;				/* between the edges and the window's ends */
-	int done;					/* pieces that parts have covered */
-	int stride;					/* pieces of the next part */
+	TimestampTz *edges; /* where partitions begin within the window, ascending */
+	int npieces;        /* between the edges and the window's ends */
+	int done;           /* pieces that parts have covered */
+	int stride;         /* pieces of the next part */
 } MalsWalk;
 
 extern void mals_walk_begin(MalsWalk *walk, const MalsSelection *selection, bool descending);

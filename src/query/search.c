@@ -35,8 +35,8 @@ typedef struct Items
 /* Goes back from an entry. */
 typedef struct Before
 {
-	int64 entries;				/* how many there are */
-	pg_uuid_t first;			/* the last one reached */
+	int64 entries;   /* how many there are */
+	pg_uuid_t first; /* the last one reached */
 } Before;
 
 /*
@@ -147,7 +147,7 @@ append_contains(StringInfo sql, char *str)
 	MalsCondition condition = {list_make1(&term)};
 
 	if (*str == '\0')
-		return;					/* every message contains it */
+		return; /* every message contains it */
 	appendStringInfoString(sql, " AND ");
 	mals_condition_sql(sql, &condition);
 }
@@ -190,15 +190,16 @@ mals_list(PG_FUNCTION_ARGS)
 	JsonbValue total = {.type = jbvNumeric};
 
 	if (limit > MAX_LIST_ROWS)
-		mals_error_range("max_rows", "Give a number from 1 to %d, and fetch page by page with skip.",
+		mals_error_range("max_rows",
+						 "Give a number from 1 to %d, and fetch page by page with skip.",
 						 MAX_LIST_ROWS);
 
 	initStringInfo(&condition);
 	appendStringInfoString(&condition, "true");
 	append_equals(&condition, fcinfo, 0, "agent_id");
 	if (!PG_ARGISNULL(1))
-		appendStringInfo(&condition, " AND l.level OPERATOR(%s.=) '%s'",
-						 mals_extension_schema(), mals_level_name(PG_GETARG_MALS_LEVEL(1)));
+		appendStringInfo(&condition, " AND l.level OPERATOR(%s.=) '%s'", mals_extension_schema(),
+						 mals_level_name(PG_GETARG_MALS_LEVEL(1)));
 	append_equals(&condition, fcinfo, 2, "category");
 	append_equals(&condition, fcinfo, 3, "source");
 	if (!PG_ARGISNULL(4))

@@ -22,23 +22,23 @@ PG_FUNCTION_INFO_V1(mals_histogram);
 PG_FUNCTION_INFO_V1(mals_facets);
 
 #define MAX_BUCKETS 100000
-#define FACET_KEYS 10			/* metadata keys that are shown when no field is asked for */
+#define FACET_KEYS 10 /* metadata keys that are shown when no field is asked for */
 
 /* An agent that was seen within twice this is active; it is stale within a day. */
 #define HEARTBEAT_MINUTES 5
 
 static const MalsLevel levels[] = {MALS_LEVEL_TRACE, MALS_LEVEL_DEBUG, MALS_LEVEL_INFO,
-								   MALS_LEVEL_WARN,	 MALS_LEVEL_ERROR, MALS_LEVEL_CRITICAL};
+								   MALS_LEVEL_WARN,  MALS_LEVEL_ERROR, MALS_LEVEL_CRITICAL};
 
 #define LEVELS lengthof(levels)
 
 /* Counts of entries by bucket and level. */
 typedef struct Histogram
 {
-	TimestampTz first;			/* where the first bucket begins */
-	int64 width;				/* microseconds */
+	TimestampTz first; /* where the first bucket begins */
+	int64 width;       /* microseconds */
 	int64 nbuckets;
-	int64 *counts;				/* LEVELS a bucket */
+	int64 *counts; /* LEVELS a bucket */
 } Histogram;
 
 /* The fields of mals_facets that are columns; the first four are shown by default. */
@@ -47,9 +47,8 @@ static const struct
 	const char *name;
 	const char *column;
 } facet_columns[] = {
-	{"agent", "agent_id"},		{"level", "level"},
-	{"category", "category"},	{"source", "source"},
-	{"session", "session_key"}, {"correlation", "correlation_id"},
+	{"agent", "agent_id"}, {"level", "level"},         {"category", "category"},
+	{"source", "source"},  {"session", "session_key"}, {"correlation", "correlation_id"},
 };
 
 #define DEFAULT_FACETS 4
@@ -60,7 +59,8 @@ time_before(TimestampTz ts, const Interval *interval)
 {
 	/* no entry is older than 1970: so long an interval has no bound */
 	if (interval->month / MONTHS_PER_YEAR + interval->day / DAYS_PER_YEAR +
-			interval->time / (double) USECS_PER_DAY / DAYS_PER_YEAR > 1000)
+			interval->time / (double) USECS_PER_DAY / DAYS_PER_YEAR >
+		1000)
 		return DT_NOBEGIN;
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(ts),
 												   IntervalPGetDatum(interval)));
@@ -77,8 +77,8 @@ mals_agents(PG_FUNCTION_ARGS)
 	TimestampTz since;
 	StringInfoData sql;
 
-	if (DatumGetBool(DirectFunctionCall2(interval_le, IntervalPGetDatum(within),
-										 IntervalPGetDatum(&zero))))
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_le, IntervalPGetDatum(within), IntervalPGetDatum(&zero))))
 		mals_error_range("errors_within", "Give an interval above zero, such as '24 hours'.");
 
 	initStringInfo(&sql);
@@ -87,10 +87,10 @@ mals_agents(PG_FUNCTION_ARGS)
 	mals_append_timestamp(&sql, now - 2 * HEARTBEAT_MINUTES * USECS_PER_MINUTE);
 	appendStringInfoString(&sql, " THEN 'active' WHEN last_seen >= ");
 	mals_append_timestamp(&sql, now - USECS_PER_DAY);
-	appendStringInfoString(&sql,
-						   " THEN 'stale' ELSE 'silent' END FROM (SELECT l.agent_id::text, min(l.ts) AS"
-						   " first_seen, max(l.ts) AS last_seen, count(*) AS entries,"
-						   " count(*) FILTER (WHERE ");
+	appendStringInfoString(
+		&sql, " THEN 'stale' ELSE 'silent' END FROM (SELECT l.agent_id::text, min(l.ts) AS"
+			  " first_seen, max(l.ts) AS last_seen, count(*) AS entries,"
+			  " count(*) FILTER (WHERE ");
 	mals_append_is_error(&sql);
 	since = time_before(now, within);
 	if (since != DT_NOBEGIN)
@@ -98,7 +98,8 @@ mals_agents(PG_FUNCTION_ARGS)
 		appendStringInfoString(&sql, " AND l.ts >= ");
 		mals_append_timestamp(&sql, since);
 	}
-	appendStringInfoString(&sql, ") AS errors FROM mals.logs l GROUP BY l.agent_id) a ORDER BY agent_id");
+	appendStringInfoString(&sql,
+						   ") AS errors FROM mals.logs l GROUP BY l.agent_id) a ORDER BY agent_id");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }
@@ -120,28 +121,27 @@ mals_stats(PG_FUNCTION_ARGS)
 						   " min(l.ts) AS first, max(l.ts) AS last FROM mals.logs l WHERE ");
 	mals_selection_append(&sql, &selection);
 	appendStringInfoString(
-		&sql,
-		" GROUP BY 1, 2, 3),"
-		" agents AS MATERIALIZED (SELECT agent_id, sum(n)::bigint AS n FROM g GROUP BY 1)"
-		" SELECT jsonb_build_object("
-		"'total_entries', COALESCE(sum(n)::bigint, 0),"
-		"'agents_count', (SELECT count(*) FROM agents),"
-		"'level_counts', (SELECT COALESCE(jsonb_object_agg(level::text, n), '{}')"
-		" FROM (SELECT level, sum(n)::bigint AS n FROM g GROUP BY 1) x),"
-		"'agent_counts', (SELECT COALESCE(jsonb_object_agg(agent_id, n), '{}') FROM agents),"
-		"'hourly_counts', (SELECT COALESCE(jsonb_object_agg("
-		"to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24\":00\"'), n), '{}')"
-		" FROM (SELECT hour, sum(n)::bigint AS n FROM g GROUP BY 1) x),"
-		"'top_agents', (SELECT COALESCE(jsonb_agg(jsonb_build_object("
-		"'agent_id', agent_id, 'entries', n) ORDER BY n DESC, agent_id), '[]')"
-		" FROM (SELECT * FROM agents ORDER BY n DESC, agent_id LIMIT 5) x),"
-		"'earliest_ts', min(first),"
-		"'latest_ts', max(last))"
-		" || (SELECT jsonb_build_object("
-		"'index_bytes', COALESCE(sum(pg_indexes_size(relid))::bigint, 0),"
-		"'total_bytes', COALESCE(sum(pg_total_relation_size(relid))::bigint, 0),"
-		"'partitions', count(*) FILTER (WHERE isleaf))"
-		" FROM pg_partition_tree('mals.entries')) FROM g");
+		&sql, " GROUP BY 1, 2, 3),"
+			  " agents AS MATERIALIZED (SELECT agent_id, sum(n)::bigint AS n FROM g GROUP BY 1)"
+			  " SELECT jsonb_build_object("
+			  "'total_entries', COALESCE(sum(n)::bigint, 0),"
+			  "'agents_count', (SELECT count(*) FROM agents),"
+			  "'level_counts', (SELECT COALESCE(jsonb_object_agg(level::text, n), '{}')"
+			  " FROM (SELECT level, sum(n)::bigint AS n FROM g GROUP BY 1) x),"
+			  "'agent_counts', (SELECT COALESCE(jsonb_object_agg(agent_id, n), '{}') FROM agents),"
+			  "'hourly_counts', (SELECT COALESCE(jsonb_object_agg("
+			  "to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24\":00\"'), n), '{}')"
+			  " FROM (SELECT hour, sum(n)::bigint AS n FROM g GROUP BY 1) x),"
+			  "'top_agents', (SELECT COALESCE(jsonb_agg(jsonb_build_object("
+			  "'agent_id', agent_id, 'entries', n) ORDER BY n DESC, agent_id), '[]')"
+			  " FROM (SELECT * FROM agents ORDER BY n DESC, agent_id LIMIT 5) x),"
+			  "'earliest_ts', min(first),"
+			  "'latest_ts', max(last))"
+			  " || (SELECT jsonb_build_object("
+			  "'index_bytes', COALESCE(sum(pg_indexes_size(relid))::bigint, 0),"
+			  "'total_bytes', COALESCE(sum(pg_total_relation_size(relid))::bigint, 0),"
+			  "'partitions', count(*) FILTER (WHERE isleaf))"
+			  " FROM pg_partition_tree('mals.entries')) FROM g");
 	PG_RETURN_DATUM(mals_read_value(sql.data, &isnull));
 }
 
@@ -182,14 +182,19 @@ lay_buckets(Histogram *histogram, int64 width, TimestampTz since, TimestampTz un
 		return;
 	if (!TIMESTAMP_NOT_FINITE(since) && !TIMESTAMP_NOT_FINITE(until))
 	{
+		TimestampTz last = bucket_begin(until - 1, width);
+
+		/* unsigned, as the difference may be beyond int64 */
 		histogram->first = bucket_begin(since, width);
-		histogram->nbuckets = (bucket_begin(until - 1, width) - histogram->first) / width + 1;
+		histogram->nbuckets = ((uint64) last - (uint64) histogram->first) / width + 1;
 	}
+	if (histogram->nbuckets > 0 && !IS_VALID_TIMESTAMP(histogram->first))
+		mals_error_range("bucket", "Give a shorter bucket: the first would begin before all time.");
 	if (histogram->nbuckets < 1 || histogram->nbuckets > MAX_BUCKETS)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("bucket is out of range: since to until has more than %d buckets",
-					   MAX_BUCKETS),
-				errhint("Give longer buckets or a shorter window."));
+		ereport(
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("bucket is out of range: since to until has more than %d buckets", MAX_BUCKETS),
+			errhint("Give longer buckets or a shorter window."));
 	histogram->counts = palloc0(histogram->nbuckets * LEVELS * sizeof(int64));
 }
 
@@ -227,7 +232,9 @@ mals_histogram(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		since = PG_GETARG_TIMESTAMPTZ(2);
 	else
-		since = TIMESTAMP_NOT_FINITE(until) ? DT_NOBEGIN : until - USECS_PER_DAY;
+		since = TIMESTAMP_NOT_FINITE(until) || until < MIN_TIMESTAMP + USECS_PER_DAY
+					? DT_NOBEGIN
+					: until - USECS_PER_DAY;
 	/* without an end, the clock's time is within the last bucket */
 	lay_buckets(&histogram, width, since, PG_ARGISNULL(3) ? until + 1 : until);
 
@@ -300,8 +307,9 @@ mals_facets(PG_FUNCTION_ARGS)
 	else
 	{
 		for (int i = 0; i < DEFAULT_FACETS; i++)
-			appendStringInfo(&sql, "%s (%d, '%s', l.%s::text COLLATE \"C\")", i == 0 ? "VALUES" : ",",
-							 i, facet_columns[i].name, facet_columns[i].column);
+			appendStringInfo(&sql, "%s (%d, '%s', l.%s::text COLLATE \"C\")",
+							 i == 0 ? "VALUES" : ",", i, facet_columns[i].name,
+							 facet_columns[i].column);
 		appendStringInfo(&sql,
 						 " UNION ALL SELECT %d, 'meta.' || key, value COLLATE \"C\""
 						 " FROM jsonb_each_text(l.metadata)",
@@ -309,15 +317,16 @@ mals_facets(PG_FUNCTION_ARGS)
 	}
 	appendStringInfoString(&sql, ") f (place, field, value) WHERE value IS NOT NULL AND ");
 	mals_selection_append(&sql, &selection);
-	appendStringInfo(&sql,
-					 " GROUP BY 1, 2, 3), summed AS (SELECT *,"
-					 " sum(entries) OVER (PARTITION BY place, field) AS field_entries,"
-					 " row_number() OVER (PARTITION BY place, field ORDER BY entries DESC, value) AS n"
-					 " FROM counted), ranked AS (SELECT *, dense_rank() OVER"
-					 " (PARTITION BY place ORDER BY field_entries DESC, field COLLATE \"C\") AS rank"
-					 " FROM summed) SELECT field, value, entries FROM ranked"
-					 " WHERE n <= " INT64_FORMAT " AND rank <= %d ORDER BY place, rank, n",
-					 max_values, FACET_KEYS);
+	appendStringInfo(
+		&sql,
+		" GROUP BY 1, 2, 3), summed AS (SELECT *,"
+		" sum(entries) OVER (PARTITION BY place, field) AS field_entries,"
+		" row_number() OVER (PARTITION BY place, field ORDER BY entries DESC, value) AS n"
+		" FROM counted), ranked AS (SELECT *, dense_rank() OVER"
+		" (PARTITION BY place ORDER BY field_entries DESC, field COLLATE \"C\") AS rank"
+		" FROM summed) SELECT field, value, entries FROM ranked"
+		" WHERE n <= " INT64_FORMAT " AND rank <= %d ORDER BY place, rank, n",
+		max_values, FACET_KEYS);
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }

@@ -39,12 +39,12 @@ typedef struct TraceEntry
 	pg_uuid_t parent_id;
 	bool has_parent;
 	TimestampTz ts;
-	int parent;					/* NONE: a root */
-	int first_child;			/* by time */
+	int parent;      /* NONE: a root */
+	int first_child; /* by time */
 	int next_sibling;
-	int walker;					/* the walk up the tree that came by, see cut_cycles */
+	int walker; /* the walk up the tree that came by, see cut_cycles */
 	int depth;
-	int place;					/* in the result */
+	int place; /* in the result */
 } TraceEntry;
 
 typedef struct Trace
@@ -146,14 +146,14 @@ place_entries(Trace *trace)
 
 	for (int i = 0; i < trace->n; i++)
 	{
-		entries[i].parent =
-			entries[i].has_parent ? find_entry(trace, &entries[i].parent_id) : NONE;
+		entries[i].parent = entries[i].has_parent ? find_entry(trace, &entries[i].parent_id) : NONE;
 		entries[i].first_child = NONE;
 	}
 	cut_cycles(trace);
 	for (int i = trace->n - 1; i >= 0; i--)
 	{
-		int *head = entries[i].parent == NONE ? &first_root : &entries[entries[i].parent].first_child;
+		int *head =
+			entries[i].parent == NONE ? &first_root : &entries[entries[i].parent].first_child;
 
 		entries[i].next_sibling = *head;
 		*head = i;
@@ -244,8 +244,8 @@ return_tree(FunctionCallInfo fcinfo, const char *condition)
 	InitMaterializedSRF(fcinfo, 0);
 	trace.rows = tuplestore_begin_heap(false, false, work_mem);
 	trace.entries = palloc(trace.size * sizeof(TraceEntry));
-	mals_read(psprintf("SELECT l.* FROM mals.logs l WHERE %s ORDER BY l.ts, l.id", condition), take_entry,
-			  &trace);
+	mals_read(psprintf("SELECT l.* FROM mals.logs l WHERE %s ORDER BY l.ts, l.id", condition),
+			  take_entry, &trace);
 	place_entries(&trace);
 	return_rows(&trace, (ReturnSetInfo *) fcinfo->resultinfo);
 	tuplestore_end(trace.rows);
@@ -260,7 +260,8 @@ mals_trace(PG_FUNCTION_ARGS)
 	StringInfoData condition;
 
 	if (PG_ARGISNULL(0))
-		mals_error_missing("trace_id", "Give a trace id, or call mals_trace with a correlation id.");
+		mals_error_missing("trace_id",
+						   "Give a trace id, or call mals_trace with a correlation id.");
 	initStringInfo(&condition);
 	appendStringInfoString(&condition, "l.trace_id = ");
 	mals_append_uuid(&condition, PG_GETARG_UUID_P(0));

@@ -16,7 +16,7 @@
 /* The rows of mals_walk on the way to their taker. */
 typedef struct Rows
 {
-	int64 skip;					/* rows to skip yet */
+	int64 skip; /* rows to skip yet */
 	int64 taken;
 	MalsRowTaker take;
 	void *arg;
@@ -27,8 +27,7 @@ mals_walk_begin(MalsWalk *walk, const MalsSelection *selection, bool descending)
 {
 	walk->whole = walk->part = *selection;
 	walk->descending = descending;
-	walk->npieces =
-		mals_partition_edges(selection->since, selection->until, &walk->edges) + 1;
+	walk->npieces = mals_partition_edges(selection->since, selection->until, &walk->edges) + 1;
 	walk->done = 0;
 	walk->stride = 1;
 }

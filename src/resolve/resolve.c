@@ -51,7 +51,8 @@ run(const char *sql, bool read_only, Datum *ids, int n, int nargs, Datum *args, 
 		known[nknown] = ids[i];
 		times[nknown++] = TimestampTzGetDatum(ts);
 	}
-	args[0] = PointerGetDatum(construct_array(known, nknown, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	args[0] =
+		PointerGetDatum(construct_array(known, nknown, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	args[1] = PointerGetDatum(construct_array(times, nknown, TIMESTAMPTZOID, sizeof(TimestampTz),
 											  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 
@@ -69,7 +70,8 @@ static Datum
 require_name(FunctionCallInfo fcinfo, int arg)
 {
 	if (PG_ARGISNULL(arg) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(arg)) == 0)
-		mals_error_missing("resolved_by", "Say who resolved it, or leave it out for the current user.");
+		mals_error_missing("resolved_by",
+						   "Say who resolved it, or leave it out for the current user.");
 	return PG_GETARG_DATUM(arg);
 }
 
@@ -127,8 +129,8 @@ mals_resolve_batch(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("ids", "Give an array of ids of entries; it may be empty.");
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids, &nulls,
-					  &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &ids,
+					  &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		if (!nulls[i])

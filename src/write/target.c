@@ -62,6 +62,7 @@ static void
 prepare_unique(MalsTarget *target)
 {
 	ResultRelInfo *rri = target->rri;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(rri));
 
 	ExecCloseIndices(rri);
 	ExecOpenIndices(rri, true);
@@ -76,6 +77,7 @@ prepare_unique(MalsTarget *target)
 					   RelationGetRelationName(rri->ri_RelationDesc)),
 				errhint("Partitions of mals.entries need PRIMARY KEY (ts, id)."));
 	target->unique = true;
+	MemoryContextSwitchTo(old);
 }
 
 bool

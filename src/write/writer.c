@@ -125,14 +125,18 @@ mals_writer_begin(const char *what)
 static Partition *
 open_partition(MalsWriter *writer, TimestampTz ts)
 {
-	TupleDesc layout = RelationGetDescr(writer->entries);
+	TupleDesc layout = writer->slot->tts_tupleDescriptor;
 	MemoryContext old = MemoryContextSwitchTo(writer->context);
 	Partition *partition = palloc0(sizeof(Partition));
 	Relation rel;
 
 	partition->place = mals_partition_find(writer->entries, ts);
 	if (!OidIsValid(partition->place.partition))
-		partition->place = mals_partition_make(writer->entries, ts);
+	{
+		table_close(writer->entries, NoLock);
+		partition->place = mals_partition_make(ts);
+		writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
+	}
 	rel = table_open(partition->place.partition, RowExclusiveLock);
 	mals_target_open(&partition->target, partition->place.partition);
 	partition->map = convert_tuples_by_name(layout, RelationGetDescr(rel));
