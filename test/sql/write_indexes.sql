@@ -4,6 +4,7 @@ SET datestyle = 'ISO';
 SET client_min_messages = warning;
 CREATE EXTENSION amcheck;
 SET mals.max_past = '-1';
+TRUNCATE mals.entries, mals._sights, mals._templates;
 
 -- The btrees of partitions in which amcheck finds fault, comparing them with the table.
 CREATE FUNCTION broken_indexes() RETURNS SETOF regclass LANGUAGE plpgsql AS $$
