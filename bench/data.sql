@@ -15,7 +15,7 @@ SELECT
   (ARRAY['trace','debug','debug','info','info','info','info','info','info','info','info','info',
          'info','info','info','info','info','warn','error','critical'])
     [1 + CASE WHEN r < 0.02 THEN 18 + (r < 0.002)::int ELSE (r * 1000)::int % 18 END] AS level,
-  'agent-' || lpad((i * 7919 % 40)::text, 2, '0') AS agent_id,
+  'agent-' || lpad((i::bigint * 7919 % 40)::text, 2, '0') AS agent_id,
   CASE WHEN r < 0.02 THEN
     (ARRAY['Connection to 10.0.%s.17:5432 refused (attempt %s), retrying in 2.5s',
            'Tool call bash failed after %s ms with exit code %s',
