@@ -63,4 +63,13 @@
 	ExecCheckIndexConstraints(rri, slot, estate, conflict, arbiters)
 #endif
 
+/* Goes down a btree to the leaf where a key is to be inserted. */
+#if PG_VERSION_NUM >= 170000
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, heap, key, buf, BT_WRITE)
+#elif PG_VERSION_NUM >= 160000
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, heap, key, buf, BT_WRITE, NULL)
+#else
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, key, buf, BT_WRITE, NULL)
+#endif
+
 #endif /* MALS_COMPAT_H */

@@ -31,6 +31,11 @@
 	ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s is required", (arg)),       \
 			errhint(fmt, ##__VA_ARGS__))
 
+/* Raises P0002 for the id, as text, of no entry. */
+#define mals_error_no_entry(id)                                                                    \
+	ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND), errmsg("no entry has the id \"%s\"", (id)),     \
+			errhint("Find it with mals_search; it may have been removed by retention."))
+
 /* Raises 25006 for a call that writes, in a transaction that must not. */
 #define mals_error_read_only(what)                                                                 \
 	ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),                                     \

@@ -17,5 +17,3 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_fingerprint_version() IS
   'The version of the rules behind mals_template and mals_fingerprint. Fingerprints made under different versions must not be compared.';
-
-GRANT EXECUTE ON FUNCTION mals_template(text), mals_fingerprint(text, jsonb), mals_fingerprint_version() TO PUBLIC;

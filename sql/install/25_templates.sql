@@ -27,6 +27,12 @@ CREATE TABLE mals._templates (
 CREATE INDEX _templates_group_id ON mals._templates (group_id);
 COMMENT ON TABLE mals._templates IS 'Templates that were seen, each with its group: the least fingerprint of those that are one event.';
 
+CREATE TABLE mals._groups (
+  group_id bigint PRIMARY KEY,
+  template text   NOT NULL
+);
+COMMENT ON TABLE mals._groups IS 'Groups of more than one template, with what their templates have in common.';
+
 CREATE VIEW mals.templates AS
   SELECT fingerprint, version, template, group_id, first_seen, sample_id
     FROM mals._templates
@@ -66,6 +72,7 @@ COMMENT ON TABLE mals.error_status IS
 
 SELECT pg_catalog.pg_extension_config_dump('mals._sights', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._templates', '');
+SELECT pg_catalog.pg_extension_config_dump('mals._groups', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._hand_merges', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._hand_splits', '');
 SELECT pg_catalog.pg_extension_config_dump('mals.error_status', '');

@@ -109,7 +109,6 @@ extern void mals_merge_end_value(MalsMerge *merge, JsonbValue *result);
 
 /* uuid.c: ids. A UUIDv7 whose 12 bits after the milliseconds carry the microseconds. */
 extern void mals_uuid_make(TimestampTz ts, pg_uuid_t *id);
-extern void mals_uuid_floor(TimestampTz ts, pg_uuid_t *id); /* the least id of a time, clamped */
 extern bool mals_uuid_timestamp(const pg_uuid_t *id, TimestampTz *ts); /* false: not version 7 */
 extern bool mals_uuid_holds(TimestampTz ts);	/* can an id carry this time? */
 extern bool mals_uuid_parse(const char *str, int len, pg_uuid_t *id); /* as uuid_in takes, no error */

@@ -78,27 +78,6 @@ mals_uuid_make(TimestampTz ts, pg_uuid_t *id)
 	pack(us / 1000, us % 1000 * 4096 / 1000, id_backend_bits | (id_counter++ & 0xFFFFFFF), id);
 }
 
-/*
- * Gives the least id of a time; times outside an id's range are clamped to it.
- * Four or five fractions stand for one microsecond, and ids made here take the
- * last of them, but those of others may take any.
- */
-void
-mals_uuid_floor(TimestampTz ts, pg_uuid_t *id)
-{
-	int64 us;
-
-	if (ts < -UNIX_EPOCH_US)
-		ts = -UNIX_EPOCH_US;
-	else if (!mals_uuid_holds(ts))
-	{
-		memset(id->data, 0xFF, UUID_LEN);
-		return;
-	}
-	us = ts + UNIX_EPOCH_US;
-	pack(us / 1000, us % 1000 == 0 ? 0 : (us % 1000 - 1) * 4096 / 1000 + 1, 0, id);
-}
-
 /* Reads the time of a version 7 UUID; false if it is of another kind. */
 bool
 mals_uuid_timestamp(const pg_uuid_t *id, TimestampTz *ts)

@@ -77,6 +77,8 @@ typedef struct Tokens
 #define WORD_CODE 0x2000    /* before "code N" */
 #define WORD_PROCESS 0x4000 /* before a number and its name in brackets */
 #define WORD_TOWARD 0x10000 /* before host:port */
+#define WORD_AFTER 0x20000  /* after "User X" */
+#define WORD_STATUS 0x40000 /* a key whose value may be a status of HTTP */
 
 extern uint32 mals_group_word(const unsigned char *word, int len);
 extern uint32 mals_group_key(const unsigned char *key, int len);

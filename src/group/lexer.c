@@ -293,12 +293,11 @@ names_code(const Lexer *lexer, int start, int stop)
 	return runs == 1;
 }
 
-/* Appends the words of HTTP/1.1: the name stays, the version varies. */
+/* Appends HTTP/1.1, or HTTP/<*>, as two tokens: the name stays, the version varies. */
 static bool
 lex_http_version(Lexer *lexer, int start, int stop)
 {
-	if (stop - start < 6 || memcmp(lexer->s + start, "HTTP/", 5) != 0 ||
-		!group_is_digit(lexer->s[start + 5]))
+	if (stop - start < 6 || memcmp(lexer->s + start, "HTTP/", 5) != 0)
 		return false;
 	push(lexer, TOKEN_WORD, 0, start, start + 5);
 	push(lexer, TOKEN_VAR, 0, start + 5, stop);
@@ -383,6 +382,10 @@ lex_chunk(Lexer *lexer)
 			varies = pos - start >= 8;
 		else if (pos - start == 9)
 			varies = memcmp(s + start, "localhost", 9) == 0;
+		else if (pos - start == 4 && next == '/' && start + 8 <= lexer->end &&
+				 memcmp(s + start + 5, GROUP_VARIABLE, GROUP_VARIABLE_LEN) == 0 &&
+				 lex_http_version(lexer, start, start + 8))
+			return;
 
 		if (varies)
 			push(lexer, TOKEN_VAR, 0, start, colon_numbers_end(lexer, pos));
@@ -484,7 +487,7 @@ quoted_is_text(const Lexer *lexer, int start, int stop, unsigned char quote)
 	if (word - start >= 3 && word + 1 < stop &&
 		((s[word] == '/' && word - start == 4 && memcmp(s + start, "HTTP", 4) == 0) ||
 		 (s[word] == ' ' && (mals_group_word(s + start, word - start) & WORD_METHOD) &&
-		  (s[word + 1] == '/' || s[word + 1] == 'h'))))
+		  strchr("/h<", s[word + 1]))))
 		return true;
 	if (lexer->sql || before == NULL || start == stop)
 		return false;
@@ -533,9 +536,12 @@ lex_quote(Lexer *lexer, unsigned char quote)
 	if (peek(lexer, after) == ':' && stop > start + 1 && quote != '`' &&
 		(before == NULL || token_is_char(lexer, before, '{') || token_is_char(lexer, before, ',')))
 	{
-		int digits = skip_class(lexer, start + 1, B_DIGIT | B_HEX | B_JOIN);
+		int digits = 0;
 
-		if (digits == stop && (stop - start > 9 || group_is_digit(s[start + 1])))
+		/* an id */
+		for (int i = start + 1; i < stop; i++)
+			digits += group_is_digit(s[i]);
+		if (digits >= 4 || digits == stop - start - 1)
 			push(lexer, TOKEN_VAR, 0, start, stop + 1);
 		else
 		{
@@ -551,6 +557,18 @@ lex_quote(Lexer *lexer, unsigned char quote)
 	}
 	else
 		push(lexer, TOKEN_VAR, 0, start, stop + 1);
+}
+
+/* Tells whether a lone slash is a path: it is assigned, or the target of a method of HTTP. */
+static bool
+follows_root_word(const Lexer *lexer, bool attached)
+{
+	const Token *before = last_token(lexer, 1);
+
+	if (attached)
+		return token_is_char(lexer, before, '=');
+	return before && before->kind == TOKEN_WORD && group_is_upper(lexer->s[before->start]) &&
+		   (mals_group_word(lexer->s + before->start, before->len) & WORD_METHOD);
 }
 
 /* Reads punctuation, and what may start with it. */
@@ -579,6 +597,12 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 				push(lexer, TOKEN_VAR, 0, start, resource_end(lexer, start, start + 1, false));
 				return;
 			}
+			/* the root: a=/, GET / */
+			if ((class & B_SPACE) && follows_root_word(lexer, attached))
+			{
+				push(lexer, TOKEN_VAR, 0, start, start + 1);
+				return;
+			}
 			break;
 
 		case '.':
@@ -602,6 +626,12 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 		case '#':
 			if (attached)
 				break;
+			/* @name, #name */
+			if (class & B_LETTER)
+			{
+				push(lexer, TOKEN_VAR, 0, start, skip_class(lexer, start + 1, B_WORD | B_JOIN));
+				return;
+			}
 			/* FALLTHROUGH */
 		case '-':
 		case '+':
@@ -651,7 +681,8 @@ lex_punctuation(Lexer *lexer, unsigned char c)
 				return;
 			}
 			/* a port of any address */
-			if ((class & B_DIGIT) && !attached)
+			if ((class & B_DIGIT) && (class_at(lexer, start + 2) & B_DIGIT) &&
+				(!attached || s[start - 1] == '='))
 			{
 				push(lexer, TOKEN_VAR, TOKEN_NUMBER, start, colon_numbers_end(lexer, start));
 				return;

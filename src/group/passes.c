@@ -104,7 +104,9 @@ pass_number(Tokens *tokens, int at)
 		return;
 	}
 	before = at - 1;
-	/* GET <*> 404 */
+	/* GET <*> 404, GET <*> -> 404 */
+	for (int skipped = 0; skipped < 2 && is_kind(tokens, before, TOKEN_PUNCT); skipped++)
+		before--;
 	if (is_kind(tokens, before, TOKEN_VAR) && (sets_at(tokens, before - 1) & WORD_METHOD) &&
 		group_is_upper(tokens->text[tokens->token[before - 1].start]))
 	{
@@ -112,13 +114,14 @@ pass_number(Tokens *tokens, int at)
 			tokens->token[at].kind = TOKEN_WORD;
 		return;
 	}
+	before = at - 1;
 	if (is_char(tokens, before, ':'))
 		before--;
 	if (is_word(tokens, before, "code", 4) && (sets_at(tokens, before - 1) & WORD_CODE) &&
 		is_short_number(tokens, at, 3))
 		tokens->token[at].kind = TOKEN_WORD;
 	else if (is_kind(tokens, before, TOKEN_KEY) && before == at - 1 &&
-			 (key_sets(tokens, before) & WORD_TELLS) && is_http_status(tokens, at))
+			 (key_sets(tokens, before) & WORD_STATUS) && is_http_status(tokens, at))
 		tokens->token[at].kind = TOKEN_WORD;
 }
 
@@ -194,10 +197,11 @@ pass_name(Tokens *tokens, int at, uint32 sets)
 		tokens->token[next].kind = TOKEN_VAR;
 		return;
 	}
-	/* for user X, invalid user X, User X; not: user unknown, user x= */
+	/* for user X, invalid user X, User X has; not: user unknown, user x= */
 	if ((sets & WORD_HOLDER) && !is_char(tokens, at + 2, '=') &&
 		!(sets_at(tokens, next) & WORD_PLAIN) &&
-		(at == 0 || (sets_at(tokens, at - 1) & WORD_BEFORE)))
+		((sets_at(tokens, at - 1) & WORD_BEFORE) ||
+		 (at == 0 && (sets_at(tokens, at + 2) & WORD_AFTER))))
 		tokens->token[next].kind = TOKEN_VAR;
 	/* organization a-b; not: node re-started */
 	else if (sets & WORD_NAMED)
@@ -223,7 +227,8 @@ pass_access_log(Tokens *tokens, int at)
 
 	if (is_kind(tokens, at - 1, TOKEN_VAR) && is_spaced(tokens, user) &&
 		(is_kind(tokens, user, TOKEN_WORD) || is_char(tokens, user, '-')) &&
-		is_char(tokens, user + 1, '[') && is_kind(tokens, user + 2, TOKEN_VAR))
+		is_char(tokens, user + 1, '[') && is_kind(tokens, user + 2, TOKEN_VAR) &&
+		memchr(tokens->text + tokens->token[user + 2].start, '/', tokens->token[user + 2].len))
 		tokens->token[user].kind = TOKEN_VAR;
 }
 
@@ -332,7 +337,9 @@ pass_assignments(Tokens *tokens)
 		to = value_end(tokens, value, &no_close_before);
 		if (is_kind(tokens, at - 1, TOKEN_WORD) && (key_sets(tokens, at - 1) & WORD_TELLS))
 		{
-			if (is_http_status(tokens, value) && to == value)
+			/* a code alone is a number of anything */
+			if (to == value && (key_sets(tokens, at - 1) & WORD_STATUS) &&
+				!is_word(tokens, at - 1, "code", 4) && is_http_status(tokens, value))
 				tokens->token[value].kind = TOKEN_WORD;
 			at = to;
 			continue;
@@ -401,14 +408,29 @@ pass_join(Tokens *tokens)
 	tokens->count = n;
 }
 
+/* Masks a word of which a part is hidden: sk-abc***xyz */
+static void
+pass_hidden(Tokens *tokens, int at)
+{
+	int to = at;
+
+	if (!is_kind(tokens, at - 1, TOKEN_WORD) && !is_kind(tokens, at - 1, TOKEN_VAR))
+		return;
+	if (!is_spaced(tokens, at + 1) &&
+		(is_kind(tokens, at + 1, TOKEN_WORD) || is_kind(tokens, at + 1, TOKEN_VAR)))
+		to++;
+	make_variable(tokens, at - 1, to);
+}
+
 /* Turns what varies into variables. */
 void
 mals_group_passes(Tokens *tokens)
 {
-	for (int at = 0; at < tokens->count; at++)
-	{
-		const Token *token = &tokens->token[at];
+	/* counted apart: gcc would warn of a subscript -1 that there cannot be */
+	const Token *token = tokens->token;
 
+	for (int at = 0; at < tokens->count; at++, token++)
+	{
 		if (token->kind == TOKEN_VAR)
 		{
 			if (token->flags & TOKEN_NUMBER)
@@ -430,6 +452,9 @@ mals_group_passes(Tokens *tokens)
 		}
 		else if (is_char(tokens, at, '-'))
 			pass_access_log(tokens, at);
+		else if (token->len >= 3 && token->kind == TOKEN_PUNCT &&
+				 tokens->text[token->start] == '*' && !is_spaced(tokens, at))
+			pass_hidden(tokens, at);
 	}
 	if (tokens->assigns)
 		pass_assignments(tokens);

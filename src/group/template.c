@@ -10,6 +10,8 @@
  */
 #include "group_private.h"
 
+#include "mb/pg_wchar.h"
+
 /* Characters that are written of a run of one: a line, a progress bar. */
 #define PUNCT_RUN_MAX 3
 
@@ -169,6 +171,36 @@ mals_group_template_text(char *dst, const unsigned char *text, int len)
 	return write_tokens(dst, &tokens);
 }
 
+/*
+ * Writes the template of a message of which the white space has been escaped,
+ * if it has stack traces in it; else returns -1.
+ */
+static int
+template_of_escaped(char *dst, const unsigned char *text, int len)
+{
+	unsigned char plain[GROUP_INPUT_MAX];
+	int n = 0;
+	bool lines = false;
+
+	for (int i = 0; i < len && !lines; i++)
+		lines = text[i] == '\\' && i + 1 < len && text[i + 1] == 'n';
+	/* in JSON a trace is a value like any other */
+	if (!lines || text[0] == '{' || text[0] == '[')
+		return -1;
+	for (int i = 0; i < len; i++)
+	{
+		unsigned char c = text[i];
+
+		if (c == '\\' && i + 1 < len)
+		{
+			c = text[++i];
+			c = c == 'n' ? '\n' : c == 't' ? '\t' : c;
+		}
+		plain[n++] = c;
+	}
+	return mals_group_traceback(dst, plain, n);
+}
+
 /* Writes the template of a message to GROUP_OUTPUT_MAX bytes at dst, returns its length. */
 int
 mals_group_template(char *dst, const char *message, int len)
@@ -178,16 +210,20 @@ mals_group_template(char *dst, const char *message, int len)
 
 	if (len > GROUP_INPUT_MAX)
 	{
-		len = GROUP_INPUT_MAX;
 		/* not in the middle of a character */
-		while (len > GROUP_INPUT_MAX - 4 && (text[len] & 0xc0) == 0x80)
-			len--;
+		if (GetDatabaseEncoding() == PG_UTF8)
+		{
+			for (len = GROUP_INPUT_MAX; (text[len] & 0xc0) == 0x80 && len > 0; len--)
+				;
+		}
+		else
+			len = pg_mbcliplen(message, len, GROUP_INPUT_MAX);
 	}
 	if (memchr(text, '\n', len) != NULL)
-	{
 		written = mals_group_traceback(dst, text, len);
-		if (written >= 0)
-			return written;
-	}
+	else
+		written = template_of_escaped(dst, text, len);
+	if (written >= 0)
+		return written;
 	return mals_group_template_text(dst, text, len);
 }

@@ -74,12 +74,25 @@ same_span(const unsigned char *s, Span a, Span b)
 	return a.len == b.len && memcmp(s + a.start, s + b.start, a.len) == 0;
 }
 
+/* Makes a name of what lies between two positions, clipped between characters. */
+static Span
+make_name(const unsigned char *s, int start, int stop)
+{
+	Span name = {start, stop - start};
+
+	if (name.len > NAME_BYTES)
+	{
+		name.len = NAME_BYTES;
+		while (name.len > 0 && IS_HIGHBIT_SET(s[start + name.len]))
+			name.len--;
+	}
+	return name;
+}
+
 /* Cuts line and column numbers from the end of a place, and the folders from its start. */
 static Span
 base_name(const unsigned char *s, int start, int stop)
 {
-	Span file;
-
 	for (;;)
 	{
 		int digits = stop;
@@ -99,9 +112,7 @@ base_name(const unsigned char *s, int start, int stop)
 			break;
 		}
 	}
-	file.start = start;
-	file.len = Min(stop - start, NAME_BYTES);
-	return file;
+	return make_name(s, start, stop);
 }
 
 /* Reads a frame of Python from a line. */
@@ -121,13 +132,8 @@ python_frame(const unsigned char *s, int start, int stop, Frame *frame)
 	at = quote - s + 8;
 	while (at < stop && group_is_digit(s[at]))
 		at++;
-	frame->function.start = at;
-	frame->function.len = 0;
-	if (starts_with(s + at, stop - at, ", in "))
-	{
-		frame->function.start = at + 5;
-		frame->function.len = Min(stop - at - 5, NAME_BYTES);
-	}
+	at = starts_with(s + at, stop - at, ", in ") ? at + 5 : stop;
+	frame->function = make_name(s, at, stop);
 	return true;
 }
 
@@ -143,6 +149,15 @@ at_frame(const unsigned char *s, int start, int stop, Frame *frame)
 	start += 3;
 	if (starts_with(s + start, stop - start, "async "))
 		start += 6;
+	/* where the class came from: ~[core-1.2.jar:1.2] */
+	if (stop > start && s[stop - 1] == ']')
+	{
+		int bracket = stop - 1;
+
+		while (bracket > start && s[bracket] != ' ')
+			bracket--;
+		stop = bracket;
+	}
 	frame->file.len = 0;
 	if (stop > start && s[stop - 1] == ')')
 	{
@@ -199,8 +214,7 @@ at_frame(const unsigned char *s, int start, int stop, Frame *frame)
 			break;
 		}
 	}
-	frame->function.start = start;
-	frame->function.len = Min(name - start, NAME_BYTES);
+	frame->function = make_name(s, start, name);
 	return true;
 }
 
@@ -240,8 +254,7 @@ go_frame(const unsigned char *s, int start, int stop, Span before, Frame *frame)
 			}
 		}
 	}
-	frame->function.start = name;
-	frame->function.len = Min(end - name, NAME_BYTES);
+	frame->function = make_name(s, name, end);
 	return true;
 }
 
@@ -409,15 +422,32 @@ finish_python(Trace *trace, int start, int stop)
 		at++;
 	if (at > start && (at == stop || trace->s[at] == ':'))
 	{
-		Span name = {start, Min(at - start, NAME_BYTES)};
-
 		if (trace->written > 0)
 			trace->dst[trace->written++] = ' ';
-		write_name(trace, name);
+		write_name(trace, make_name(trace->s, start, at));
 	}
 	else
 		write_template(trace, start, stop);
 	write_frames(trace);
+}
+
+/* Tells whether a line other than the first is indented and starts as a frame does. */
+static bool
+may_have_frames(const unsigned char *text, int len)
+{
+	for (int i = 1; i + 4 < len; i++)
+	{
+		if (text[i - 1] != '\n')
+			continue;
+		while (i + 4 < len && (text[i] == ' ' || text[i] == '\t'))
+			i++;
+		if (text[i - 1] == '\n')
+			continue;
+		if (memcmp(text + i, "at ", 3) == 0 || memcmp(text + i, "File", 4) == 0 ||
+			(text[i - 1] == '\t' && (text[i] == '/' || text[i + 1] == ':')))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -431,6 +461,8 @@ mals_group_traceback(char *dst, const unsigned char *text, int len)
 	Span before = {0, 0};
 	int next;
 
+	if (!may_have_frames(text, len))
+		return -1;
 	for (int at = 0; at < len; at = next)
 	{
 		const unsigned char *newline = memchr(text + at, '\n', len - at);

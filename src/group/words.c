@@ -46,19 +46,17 @@ static const WordList word_lists[] = {
 	 "ext2 ext3 ext4 fat32 mp3 mp4 h264 h265 es6 log4j slf4j neo4j python2 python3 "
 	 "sqlite3 psycopg2 boto3 urllib3 pg8000 lz4 bzip2 p2p b2b b2c i18n l10n a11y 2d 3d "
 	 "4xx 5xx 3xx 2xx rfc1918 raid0 raid1 raid5 raid6 level1 level2 level3"},
-	{WORD_SUFFIX,
-	 "com org net io edu gov mil int info biz dev app local localdomain internal lan "
-	 "intranet corp svc home arpa uk de fr nl eu cn jp ru br au ca us kr "
-	 "py pyc pyx ipynb js mjs cjs ts tsx jsx vue java kt kts scala class jar war go mod "
-	 "rs rb php pl pm c h cc cpp cxx hpp hxx hh m mm cs fs vb swift lua r jl ex exs erl "
-	 "hs clj sh bash zsh fish bat cmd ps1 sql proto graphql json jsonl ndjson json5 yaml "
-	 "yml toml xml html htm css scss less md rst txt text log out csv tsv parquet avro "
-	 "orc arrow feather npy npz pkl pt pth ckpt onnx safetensors gguf bin dat data db "
-	 "sqlite gz tgz zip tar bz2 xz zst 7z rar png jpg jpeg gif svg webp bmp ico pdf doc "
-	 "docx xls xlsx ppt pptx mp3 mp4 wav avi mov mkv flac ogg conf cfg ini env properties "
-	 "lock pid sock service socket timer tmp temp bak swp old orig part so dll exe dylib "
-	 "lib o a ko whl egg deb rpm apk dmg iso img pcap pem crt cer key pub cnf xsd wsdl "
-	 "patch diff tpl j2 tf"},
+	{WORD_SUFFIX, "com org net io edu gov mil biz dev app local localdomain internal lan "
+				  "intranet corp svc arpa uk de fr nl eu cn jp ru br au ca us kr py pyc pyx "
+				  "ipynb js mjs cjs ts tsx jsx vue java kt kts scala jar go rs rb php pl pm c h "
+				  "cc cpp cxx hpp hxx hh cs fs vb swift lua jl ex exs erl hs clj sh bash zsh "
+				  "fish bat cmd ps1 sql proto graphql json jsonl ndjson json5 yaml yml toml xml "
+				  "html htm css scss less md rst txt log csv tsv parquet avro orc arrow feather "
+				  "npy npz pkl pt pth ckpt onnx safetensors gguf bin dat db sqlite gz tgz zip "
+				  "tar bz2 xz zst 7z rar png jpg jpeg gif svg webp bmp ico pdf doc docx xls "
+				  "xlsx ppt pptx mp3 mp4 wav avi mov mkv flac ogg conf cfg ini env properties "
+				  "pid sock tmp temp bak swp so dll exe dylib lib ko whl egg deb rpm apk dmg "
+				  "iso img pcap pem crt cer key pub cnf xsd wsdl patch diff tpl j2 tf"},
 	{WORD_SQL, "select insert update delete where values"},
 	{WORD_METHOD, "get post put delete patch head options connect trace"},
 	{WORD_PLAIN,
@@ -71,12 +69,17 @@ static const WordList word_lists[] = {
 	 "preferences settings info information list table can cannot could may must should "
 	 "will would already logged login logout connected disconnected exists must the a an "
 	 "this that agents config configuration context action actions response responses "
-	 "identity validation creation details re non pre post auto self multi read write start "
+	 "identity validation creation details approval confirmation review decision reply "
+	 "attention intervention consent selection choice interaction turn re non pre post auto self "
+	 "multi read write start "
 	 "end up down out over under time well long short high low"},
 	{WORD_BEFORE,
 	 "in on for invalid illegal by of as from new unknown failed existing locked disabled "
 	 "blocked deleted created removed added banned"},
 	{WORD_HOLDER, "user namespace organization organisation tenant workspace"},
+	{WORD_AFTER,
+	 "logged has was is had joined left connected disconnected authenticated created deleted "
+	 "updated signed registered does cannot not from"},
 	{WORD_NAMED,
 	 "organization organisation org project tenant workspace namespace bucket topic "
 	 "cluster pod container deployment node host hostname model image branch volume secret "
@@ -84,6 +87,7 @@ static const WordList word_lists[] = {
 	{WORD_TOWARD, "to at from on via tcp udp host server address upstream broker peer endpoint "
 				  "proxy connecting listening"},
 	{WORD_CODE, "error exit status response return http with"},
+	{WORD_STATUS, "status code"},
 	{WORD_PROCESS, "process pid task thread"},
 };
 

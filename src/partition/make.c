@@ -13,6 +13,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -28,6 +29,7 @@
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "mals_guc.h"
@@ -99,6 +101,28 @@ mals_partition_find(Relation entries, TimestampTz ts)
 	if (index >= 0)
 		place.partition = partitions->oids[index];
 	return place;
+}
+
+int
+mals_partition_edges(TimestampTz from, TimestampTz to, TimestampTz **edges)
+{
+	Relation entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	PartitionDesc partitions = RelationGetPartitionDesc(entries, true);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	int nbounds = partitions->nparts == 0 ? 0 : bounds->ndatums;
+	int n = 0;
+
+	*edges = palloc(Max(nbounds, 1) * sizeof(TimestampTz));
+	for (int i = 1; i < nbounds; i++)
+	{
+		TimestampTz edge = bound(bounds, i);
+
+		/* indexes[i + 1] is what begins at bound i, -1 for a gap */
+		if (bounds->indexes[i + 1] >= 0 && edge > from && edge < to)
+			(*edges)[n++] = edge;
+	}
+	table_close(entries, AccessShareLock);
+	return n;
 }
 
 bool
@@ -259,12 +283,11 @@ make_in_place(TimestampTz *ts)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE || geterrcode() == ERRCODE_OBJECT_IN_USE)
 		{
 			FlushErrorState();
 			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("no background worker is free to make a partition, and mals.entries is "
-						   "locked"),
+					errmsg("no background worker can make a partition, and mals.entries is in use"),
 					errhint("Raise max_worker_processes, or make partitions ahead with "
 							"mals_make_partitions."));
 		}
@@ -276,18 +299,35 @@ make_in_place(TimestampTz *ts)
 }
 
 /*
+ * Tells whether this transaction keeps others from altering mals.entries: it
+ * has made or changed the table, or holds a lock that conflicts with theirs.
+ */
+static bool
+held_by_me(void)
+{
+	Oid oid = mals_relation_oid("entries");
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+	Relation entries = table_open(oid, AccessShareLock);
+	bool held = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) ||
+		CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
+
+	table_close(entries, AccessShareLock);
+	ReleaseSysCache(tuple);
+	return held;
+}
+
+/*
  * Has a worker make the partitions of [from, to), or makes them in place where
- * no worker can be had, or could not see mals.entries because this transaction
- * made it. Returns how many.
+ * no worker can be had, or this transaction would keep it waiting. Returns how
+ * many.
  */
 static int64
-make_partitions(Relation entries, TimestampTz from, TimestampTz to)
+make_partitions(TimestampTz from, TimestampTz to)
 {
 	MalsTaskArguments arguments = {from, to, mals_partition_interval};
 	int64 made = 0;
 
-	if (entries->rd_createSubid == InvalidSubTransactionId &&
-		mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
+	if (!held_by_me() && mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
 		return made;
 	while (from < to)
 	{
@@ -297,22 +337,35 @@ make_partitions(Relation entries, TimestampTz from, TimestampTz to)
 	return made;
 }
 
-MalsPlace
-mals_partition_make(Relation entries, TimestampTz ts)
+/* Finds the place of a time after taking in what others have committed. */
+static MalsPlace
+find_place(TimestampTz ts)
 {
+	Relation entries;
 	MalsPlace place;
 
-	LockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
 	AcceptInvalidationMessages();
+	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
 	place = mals_partition_find(entries, ts);
+	table_close(entries, AccessShareLock);
+	return place;
+}
+
+MalsPlace
+mals_partition_make(TimestampTz ts)
+{
+	Oid entries = mals_relation_oid("entries");
+	MalsPlace place;
+
+	LockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
+	place = find_place(ts);
 	if (!OidIsValid(place.partition))
 	{
-		(void) make_partitions(entries, ts, ts + 1);
+		(void) make_partitions(ts, ts + 1);
 		made_count++;
-		AcceptInvalidationMessages();
-		place = mals_partition_find(entries, ts);
+		place = find_place(ts);
 	}
-	UnlockDatabaseObject(RelationRelationId, RelationGetRelid(entries), QUEUE_LOCK, ExclusiveLock);
+	UnlockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
 	if (!OidIsValid(place.partition))
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("could not make the partition for %s", timestamptz_to_str(ts)),
@@ -328,7 +381,6 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 	TimestampTz to = PG_GETARG_TIMESTAMPTZ(1);
 	Relation entries;
 	int count;
-	int64 made;
 
 	if (!mals_uuid_holds(from) || !mals_uuid_holds(to))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -347,7 +399,6 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("from_ts to to_ts needs more than %d partitions", mals_max_partitions),
 				errhint("Give a shorter span, or raise mals.max_partitions."));
-	made = make_partitions(entries, from, to);
 	table_close(entries, AccessShareLock);
-	PG_RETURN_INT32((int32) made);
+	PG_RETURN_INT32((int32) make_partitions(from, to));
 }

@@ -25,6 +25,12 @@ typedef struct MalsPlace
 extern MalsPlace mals_partition_find(Relation entries, TimestampTz ts);
 
 /*
+ * Lists where partitions begin after from and before to, in ascending order,
+ * without the very first partition. Returns how many.
+ */
+extern int mals_partition_edges(TimestampTz from, TimestampTz to, TimestampTz **edges);
+
+/*
  * Tells whether entries of a time can be stored at it: the partition is there,
  * or may be made within mals.max_partitions and what one statement may make.
  */
@@ -33,10 +39,12 @@ extern bool mals_partition_available(TimestampTz ts);
 /*
  * Makes the partition that holds a time, unless it is there: in a transaction
  * of a background worker's, or, where no worker can be had, in the caller's.
- * entries is open with a lock that does not conflict with SHARE UPDATE
- * EXCLUSIVE. Raises 55000 if the partition could not be made.
+ * The caller has no lock on mals.entries that conflicts with SHARE UPDATE
+ * EXCLUSIVE, or one that includes it, and has not opened mals.entries: a table
+ * in use cannot be altered in place. Raises 55000 if the partition could not be
+ * made.
  */
-extern MalsPlace mals_partition_make(Relation entries, TimestampTz ts);
+extern MalsPlace mals_partition_make(TimestampTz ts);
 
 /*
  * In the current transaction, makes the partition that holds *ts unless it is

@@ -15,14 +15,13 @@
  */
 #include "query/query.h"
 
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "entry/entry.h"
 #include "mals_catalog.h"
+#include "query/literal.h"
 
 PG_FUNCTION_INFO_V1(mals_query_explain);
 
@@ -32,54 +31,13 @@ static const char *const operator_names[] = {
 };
 
 /*
- * Appends a string literal.
- */
-static void
-append_literal(StringInfo buf, const char *str)
-{
-	char *literal = quote_literal_cstr(str);
-
-	appendStringInfoString(buf, literal);
-	pfree(literal);
-}
-
-/*
- * Appends the literal of an id.
- */
-static void
-append_uuid(StringInfo buf, const pg_uuid_t *id)
-{
-	char text[37];
-
-	mals_uuid_text(id, text);
-	appendStringInfo(buf, "'%s'::uuid", text);
-}
-
-/*
- * Appends the literal of a time, in UTC.
- */
-static void
-append_timestamp(StringInfo buf, TimestampTz ts)
-{
-	struct pg_tm tm;
-	fsec_t fsec;
-	char text[MAXDATELEN + 1];
-
-	if (timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "timestamp out of range");
-	tm.tm_isdst = 0; /* below 0 it would show no zone */
-	EncodeDateTime(&tm, fsec, true, 0, NULL, USE_ISO_DATES, text);
-	appendStringInfo(buf, "'%s'::timestamptz", text);
-}
-
-/*
  * Appends the comparison of a text column.
  */
 static void
 append_text(StringInfo buf, const char *column, const MalsTerm *term)
 {
 	appendStringInfo(buf, "%s %s ", column, operator_names[term->op]);
-	append_literal(buf, term->text);
+	mals_append_literal(buf, term->text);
 }
 
 /*
@@ -110,7 +68,7 @@ append_trace(StringInfo buf, const MalsTerm *term)
 	if (strcmp(term->text, canonical) != 0 && strcmp(term->text, hex) != 0)
 	{
 		appendStringInfoString(buf, ", ");
-		append_literal(buf, term->text);
+		mals_append_literal(buf, term->text);
 	}
 	appendStringInfoString(buf, "))");
 }
@@ -125,55 +83,11 @@ append_id(StringInfo buf, const MalsTerm *term)
 	TimestampTz ts;
 
 	appendStringInfoString(buf, "(id = ");
-	append_uuid(buf, &term->uuid);
+	mals_append_uuid(buf, &term->uuid);
 	if (mals_uuid_timestamp(&term->uuid, &ts))
 	{
 		appendStringInfoString(buf, " AND ts = ");
-		append_timestamp(buf, ts);
-	}
-	appendStringInfoChar(buf, ')');
-}
-
-/*
- * Appends the metadata value of a path, NULL where there is none. The dots of a
- * key may be steps into objects or part of a name, as in OpenTelemetry's
- * http.status_code: of a.b.c it is {a,b,c}, or where that is absent {a,"b.c"}, or
- * {"a.b.c"}.
- */
-static void
-append_path(StringInfo buf, const char *key)
-{
-	if (strchr(key, '.') == NULL)
-	{
-		appendStringInfoString(buf, "(metadata -> ");
-		append_literal(buf, key);
-		appendStringInfoChar(buf, ')');
-		return;
-	}
-
-	appendStringInfoString(buf, "COALESCE(");
-	for (const char *last = strrchr(key, '.');;)
-	{
-		/* steps up to the dot at last, then the rest as one name */
-		const char *step = key;
-
-		appendStringInfoString(buf, "metadata #> ARRAY[");
-		while (last != NULL && step <= last)
-		{
-			const char *dot = strchr(step, '.');
-
-			append_literal(buf, pnstrdup(step, dot - step));
-			appendStringInfoString(buf, ", ");
-			step = dot + 1;
-		}
-		append_literal(buf, step);
-		appendStringInfoChar(buf, ']');
-		if (last == NULL)
-			break;
-		appendStringInfoString(buf, ", ");
-		do
-			last = last == key ? NULL : last - 1;
-		while (last != NULL && *last != '.');
+		mals_append_timestamp(buf, ts);
 	}
 	appendStringInfoChar(buf, ')');
 }
@@ -188,7 +102,7 @@ append_meta(StringInfo buf, const MalsTerm *term)
 	StringInfoData string;
 
 	initStringInfo(&value);
-	append_path(&value, term->key);
+	mals_append_metadata(&value, term->key);
 
 	if (term->op == MALS_OP_EXISTS)
 		appendStringInfo(buf, "%s IS NOT NULL", value.data);
@@ -201,7 +115,7 @@ append_meta(StringInfo buf, const MalsTerm *term)
 	else if (term->op == MALS_OP_LIKE)
 	{
 		appendStringInfo(buf, "%s #>> '{}' LIKE ", value.data);
-		append_literal(buf, term->text);
+		mals_append_literal(buf, term->text);
 	}
 	else
 	{
@@ -209,13 +123,26 @@ append_meta(StringInfo buf, const MalsTerm *term)
 		initStringInfo(&string);
 		escape_json(&string, term->text);
 		appendStringInfo(buf, term->flag ? "%s IN (" : "%s = ", value.data);
-		append_literal(buf, string.data);
+		mals_append_literal(buf, string.data);
 		appendStringInfoString(buf, "::jsonb");
 		if (term->flag)
 			appendStringInfo(buf, ", '%s'::jsonb)", term->text);
 		pfree(string.data);
 	}
 	pfree(value.data);
+}
+
+/*
+ * Appends that of a fingerprint: any one of the group it is in.
+ */
+static void
+append_group(StringInfo buf, int64 fingerprint)
+{
+	appendStringInfo(buf,
+					 "(fingerprint = '" INT64_FORMAT "'::bigint OR fingerprint IN"
+					 " (SELECT m.fingerprint FROM mals._templates o JOIN mals._templates m"
+					 " USING (group_id) WHERE o.fingerprint = '" INT64_FORMAT "'::bigint))",
+					 fingerprint, fingerprint);
 }
 
 /*
@@ -257,18 +184,18 @@ append_assertion(StringInfo buf, const MalsTerm *term)
 			append_id(buf, term);
 			break;
 		case MALS_TERM_FINGERPRINT:
-			appendStringInfo(buf, "fingerprint = '" INT64_FORMAT "'::bigint", term->number);
+			append_group(buf, term->number);
 			break;
 		case MALS_TERM_RESOLVED:
 			appendStringInfoString(buf, term->flag ? "resolved" : "NOT resolved");
 			break;
 		case MALS_TERM_AFTER:
 			appendStringInfoString(buf, "ts >= ");
-			append_timestamp(buf, term->ts);
+			mals_append_timestamp(buf, term->ts);
 			break;
 		case MALS_TERM_BEFORE:
 			appendStringInfoString(buf, "ts < ");
-			append_timestamp(buf, term->ts);
+			mals_append_timestamp(buf, term->ts);
 			break;
 		case MALS_TERM_META:
 			append_meta(buf, term);
@@ -278,13 +205,13 @@ append_assertion(StringInfo buf, const MalsTerm *term)
 			char *regex = psprintf("***=%s", term->text);
 
 			appendStringInfoString(buf, "message ~* ");
-			append_literal(buf, regex);
+			mals_append_literal(buf, regex);
 			pfree(regex);
 		}
 		break;
 		case MALS_TERM_REGEX:
 			appendStringInfo(buf, "message %s ", term->ignore_case ? "~*" : "~");
-			append_literal(buf, term->text);
+			mals_append_literal(buf, term->text);
 			break;
 	}
 }

@@ -156,6 +156,13 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 		ereport(FATAL, errcode(ERRCODE_ADMIN_SHUTDOWN),
 				errmsg("postmaster died while a background worker of mals was at work"));
 
+	if (task->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("another session holds a lock on mals.entries that keeps a background worker "
+					   "out"),
+				errdetail("The worker gave up after 5 seconds."),
+				errhint("Find the session in pg_locks, and try again when it has ended its "
+						"transaction."));
 	if (task->sqlerrcode != 0)
 		ereport(ERROR, errcode(task->sqlerrcode), errmsg("%s", pstrdup(task->message)),
 				errdetail("The error was raised in a background worker of mals."),

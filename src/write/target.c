@@ -28,6 +28,14 @@ mals_target_open(MalsTarget *target, Oid relation)
 	target->slot = table_slot_create(rel, NULL);
 	target->arbiters = NIL;
 	target->unique = false;
+	for (int i = 0; i < target->rri->ri_NumIndices; i++)
+	{
+		if (!target->rri->ri_IndexRelationDescs[i]->rd_index->indimmediate)
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("table \"%s\" has a deferrable constraint",
+						   RelationGetRelationName(rel)),
+					errhint("Make it NOT DEFERRABLE: mals checks constraints at once."));
+	}
 }
 
 void
@@ -62,13 +70,8 @@ mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, i
 	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), 0, bulk);
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
-
-	for (int i = 0; i < nslots; i++)
-	{
-		if (rri->ri_NumIndices > 0)
-			list_free(mals_insert_index_tuples(rri, slots[i], estate, false, NULL, NIL));
-		ResetPerTupleExprContext(estate);
-	}
+	if (rri->ri_NumIndices > 0)
+		mals_indexes_insert(rri, estate, slots, nslots);
 }
 
 /* Opens a table's indexes again so that a row can be inserted if its key is new. */

@@ -61,6 +61,7 @@ typedef struct Partition
 	MalsTarget target;
 	TupleConversionMap *map;	/* from mals.entries' layout; NULL: the same */
 	TupleConversionMap *unmap;	/* and back */
+	TupleDesc layout;			/* a copy, not counted */
 	TupleTableSlot **waiting;	/* MAX_WAITING slots, made as needed */
 	int nslots;
 	int nwaiting;
@@ -122,14 +123,18 @@ mals_writer_begin(const char *what)
 static Partition *
 open_partition(MalsWriter *writer, TimestampTz ts)
 {
-	TupleDesc layout = RelationGetDescr(writer->entries);
+	TupleDesc layout = writer->slot->tts_tupleDescriptor;
 	MemoryContext old = MemoryContextSwitchTo(writer->context);
 	Partition *partition = palloc0(sizeof(Partition));
 	Relation rel;
 
 	partition->place = mals_partition_find(writer->entries, ts);
 	if (!OidIsValid(partition->place.partition))
-		partition->place = mals_partition_make(writer->entries, ts);
+	{
+		table_close(writer->entries, NoLock);
+		partition->place = mals_partition_make(ts);
+		writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
+	}
 	rel = table_open(partition->place.partition, RowExclusiveLock);
 	if (rel->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -138,6 +143,7 @@ open_partition(MalsWriter *writer, TimestampTz ts)
 				errhint("Attach plain tables only: mals writes no foreign and no partitioned "
 						"ones."));
 	mals_target_open(&partition->target, partition->place.partition);
+	partition->layout = CreateTupleDescCopy(RelationGetDescr(rel));
 	partition->map = convert_tuples_by_name(layout, RelationGetDescr(rel));
 	partition->unmap = convert_tuples_by_name(RelationGetDescr(rel), layout);
 	table_close(rel, NoLock);
@@ -233,7 +239,7 @@ add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
 		partition->waiting = palloc(MAX_WAITING * sizeof(TupleTableSlot *));
 	if (partition->nwaiting == partition->nslots)
 		partition->waiting[partition->nslots++] =
-			table_slot_create(partition->target.rri->ri_RelationDesc, NULL);
+			MakeSingleTupleTableSlot(partition->layout, &TTSOpsHeapTuple);
 	copy_row(writer, partition, partition->waiting[partition->nwaiting++]);
 	MemoryContextSwitchTo(old);
 
@@ -406,8 +412,6 @@ mals_writer_end(MalsWriter *writer)
 	{
 		Partition *partition = lfirst(lc);
 
-		for (int i = 0; i < partition->nslots; i++)
-			ExecDropSingleTupleTableSlot(partition->waiting[i]);
 		if (partition->bulk != NULL)
 		{
 			FreeBulkInsertState(partition->bulk);

@@ -1,0 +1,45 @@
+-- Versions and health.
+
+CREATE FUNCTION mals_version() RETURNS text
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION mals_version() IS 'The version of the mals library that this session runs, such as 0.1.';
+
+-- SECURITY DEFINER because anyone may ask, and few may read entries.
+CREATE FUNCTION mals_health() RETURNS jsonb
+  LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH extension AS (SELECT extversion FROM pg_extension WHERE extname = 'mals'),
+  parts AS (
+    SELECT c.oid, c.relname, c.reltuples
+      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE i.inhparent = 'mals.entries'::regclass),
+  warnings AS (
+    SELECT format('library %s is loaded, but the extension is %s: run ALTER EXTENSION mals UPDATE, or reconnect',
+                  @extschema@.mals_version(), extversion) AS warning
+      FROM extension WHERE extversion <> @extschema@.mals_version()
+    UNION ALL
+    SELECT format('partition %s is being detached: DETACH PARTITION … FINALIZE is due', i.inhrelid::regclass)
+      FROM pg_inherits i
+     WHERE i.inhparent = 'mals.entries'::regclass AND i.inhdetachpending
+    UNION ALL
+    SELECT format('partition %s has no primary key: retries are not recognised in it', p.oid::regclass)
+      FROM parts p
+     WHERE NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND x.indisprimary AND x.indisvalid))
+  SELECT jsonb_build_object(
+    'status', CASE WHEN EXISTS (SELECT FROM warnings) THEN 'degraded' ELSE 'ok' END,
+    'db', current_database(),
+    'version', (SELECT extversion FROM extension),
+    'library_version', @extschema@.mals_version(),
+    'workers', (SELECT COALESCE(jsonb_agg(jsonb_build_object('pid', pid, 'type', backend_type,
+                                                             'since', backend_start) ORDER BY pid), '[]')
+                  FROM pg_stat_activity
+                 WHERE datname = current_database() AND backend_type LIKE 'mals%'),
+    'ring', NULL,
+    'last_maintenance', NULL,
+    'entries_estimate', (SELECT COALESCE(sum(greatest(reltuples, 0))::bigint, 0) FROM parts),
+    'oldest_ts', (SELECT min(ts) FROM mals.entries),
+    'newest_ts', (SELECT max(ts) FROM mals.entries),
+    'warnings', (SELECT COALESCE(jsonb_agg(warning), '[]') FROM warnings))
+$$;
+COMMENT ON FUNCTION mals_health() IS
+  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring, last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts, warnings (texts that say what to do).';

@@ -1,0 +1,197 @@
+/*
+ * status.c
+ *		What is done about groups: resolve, ignore, reopen, and merge and split by
+ *		hand. Each takes any fingerprint of a group for the group.
+ */
+#include "mals_errors.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "group/fold.h"
+
+PG_FUNCTION_INFO_V1(mals_resolve_error);
+PG_FUNCTION_INFO_V1(mals_ignore_error);
+PG_FUNCTION_INFO_V1(mals_reopen_error);
+PG_FUNCTION_INFO_V1(mals_merge_groups);
+PG_FUNCTION_INFO_V1(mals_split_group);
+
+/* The group of $1, or no row if it was never seen. */
+static const char *const find_group =
+	"SELECT group_id FROM mals.templates WHERE fingerprint = $1"
+	" UNION ALL SELECT fingerprint FROM mals.entries WHERE fingerprint = $1 LIMIT 1";
+
+/* Counts the entries of group $1 up to $2 that are not resolved. */
+static const char *const count_unresolved =
+	"SELECT count(*) FROM mals.logs l WHERE l.ts <= $2 AND NOT l.resolved AND"
+	" (l.fingerprint = $1 OR l.fingerprint IN"
+	" (SELECT t.fingerprint FROM mals._templates t WHERE t.group_id = $1))";
+
+static const char *const resolve =
+	"INSERT INTO mals.error_status AS s (fingerprint, resolved_at, resolved_by, note)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (fingerprint) DO UPDATE SET"
+	" resolved_at = excluded.resolved_at, resolved_by = excluded.resolved_by,"
+	" note = excluded.note";
+
+static const char *const ignore =
+	"INSERT INTO mals.error_status AS s (fingerprint, ignored_at, ignored_until, ignored_by)"
+	" VALUES ($1, clock_timestamp(), $2, $3) ON CONFLICT (fingerprint) DO UPDATE SET"
+	" ignored_at = excluded.ignored_at, ignored_until = excluded.ignored_until,"
+	" ignored_by = excluded.ignored_by WHERE s.ignored_at IS NULL"
+	" OR s.ignored_until IS DISTINCT FROM excluded.ignored_until";
+
+/* Runs a statement of up to four arguments: bigint, timestamptz, text, text. Returns its rows. */
+static uint64
+run(const char *sql, int nargs, Datum *args, const char *nulls)
+{
+	Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+
+	if (SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0) < 0)
+		elog(ERROR, "could not run: %s", sql);
+	return SPI_processed;
+}
+
+/* The bigint in the first column of the last result's first row. */
+static int64
+result(void)
+{
+	bool isnull;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Reads a fingerprint argument and gives its group. Connects to SPI. */
+static int64
+group_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	Datum fingerprint;
+
+	if (PG_ARGISNULL(n))
+		mals_error_missing(name, "Give a fingerprint, as mals_errors or mals_patterns shows it.");
+	fingerprint = PG_GETARG_DATUM(n);
+	if (run(find_group, 1, &fingerprint, NULL) == 0)
+		ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND),
+				errmsg("%s: no entry with fingerprint %lld was ever seen", name,
+					   (long long) DatumGetInt64(fingerprint)),
+				errhint("mals_errors and mals_patterns show the fingerprints of groups."));
+	return result();
+}
+
+/* Reads an argument that says who did it. */
+static Datum
+name_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(n)) == 0)
+		mals_error_missing(name, "Say who did it, or leave it out for the current user.");
+	return PG_GETARG_DATUM(n);
+}
+
+/* Opens SPI for a statement that writes. */
+static void
+connect(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* SQL: resolves a group up to now. */
+Datum
+mals_resolve_error(PG_FUNCTION_ARGS)
+{
+	Datum args[4];
+	int64 count;
+
+	connect();
+	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
+	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	args[2] = name_argument(fcinfo, 1, "resolved_by");
+	args[3] = PG_GETARG_DATUM(2);
+	run(count_unresolved, 2, args, NULL);
+	count = result();
+	run(resolve, 4, args, PG_ARGISNULL(2) ? "   n" : NULL);
+	SPI_finish();
+	PG_RETURN_INT64(count);
+}
+
+/* SQL: ignores a group until a time. */
+Datum
+mals_ignore_error(PG_FUNCTION_ARGS)
+{
+	Datum args[3];
+	bool changed;
+
+	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until has passed already"),
+				errhint("Give a time to come, or leave it out to ignore the group for good."));
+	connect();
+	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
+	args[1] = PG_GETARG_DATUM(1);
+	args[2] = name_argument(fcinfo, 2, "ignored_by");
+	changed = run(ignore, 3, args, PG_ARGISNULL(1) ? " n " : NULL) > 0;
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
+}
+
+/* SQL: takes back what was done about a group. */
+Datum
+mals_reopen_error(PG_FUNCTION_ARGS)
+{
+	Datum group;
+	bool changed;
+
+	connect();
+	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
+	changed = run("DELETE FROM mals.error_status WHERE fingerprint = $1", 1, &group, NULL) > 0;
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
+}
+
+/* SQL: makes two groups one. */
+Datum
+mals_merge_groups(PG_FUNCTION_ARGS)
+{
+	Oid types[] = {INT8OID, INT8OID};
+	Datum args[2];
+	bool changed;
+
+	connect();
+	(void) mals_fold_sights();
+	changed = group_argument(fcinfo, 0, "a") != group_argument(fcinfo, 1, "b");
+	args[0] = PG_GETARG_DATUM(0);
+	args[1] = PG_GETARG_DATUM(1);
+	if (changed && SPI_execute_with_args("INSERT INTO mals._hand_merges VALUES (least($1, $2),"
+										 " greatest($1, $2)) ON CONFLICT DO NOTHING",
+										 2, types, args, NULL, false, 0) < 0)
+		elog(ERROR, "could not write mals._hand_merges");
+	(void) mals_regroup();
+	SPI_finish();
+	PG_RETURN_BOOL(changed);
+}
+
+/* SQL: splits a group into its templates. */
+Datum
+mals_split_group(PG_FUNCTION_ARGS)
+{
+	Datum group;
+	int64 parts;
+
+	connect();
+	(void) mals_fold_sights();
+	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
+	run("SELECT count(*) FROM mals._templates WHERE group_id = $1", 1, &group, NULL);
+	parts = Max(result(), 1);
+	if (parts > 1)
+	{
+		run("DELETE FROM mals._hand_merges h USING mals._templates t WHERE t.group_id = $1"
+			" AND t.fingerprint IN (h.a, h.b)",
+			1, &group, NULL);
+		run("INSERT INTO mals._hand_splits SELECT fingerprint FROM mals._templates"
+			" WHERE group_id = $1 ON CONFLICT DO NOTHING",
+			1, &group, NULL);
+		(void) mals_regroup();
+	}
+	SPI_finish();
+	PG_RETURN_INT64(parts);
+}

@@ -1,0 +1,227 @@
+/*
+ * errors.c
+ *		Functions that show groups of entries: mals_patterns, mals_errors and
+ *		mals_summary.
+ *
+ * A group is a fingerprint, or several that mals._templates has merged into
+ * one. New, recurring and regressed are computed from the entries that the
+ * caller's snapshot shows, never from stored figures.
+ */
+#include "mals_errors.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "mals_catalog.h"
+#include "query/literal.h"
+#include "query/read.h"
+
+PG_FUNCTION_INFO_V1(mals_patterns);
+PG_FUNCTION_INFO_V1(mals_errors);
+PG_FUNCTION_INFO_V1(mals_summary);
+
+/* How many unresolved errors a summary shows. */
+#define SUMMARY_ITEMS 100
+
+/* The template that stands for a group, as SQL; both %s are the group. */
+#define GROUP_TEMPLATE                                                                             \
+	"COALESCE((SELECT w.template FROM mals._groups w WHERE w.group_id = %s),"                      \
+	" (SELECT w.template FROM mals.templates w WHERE w.fingerprint = %s))"
+
+/* The window of a report, and the one of the same length before it. */
+typedef struct Window
+{
+	TimestampTz before;
+	TimestampTz since;
+	TimestampTz until;			/* DT_NOEND: no bound */
+	TimestampTz end;			/* until, or the time of the call */
+	text *agent;				/* or NULL */
+	int recurring_min;
+} Window;
+
+/* Reads a report's arguments, in the order since, agent_id, until, recurring_min. */
+static void
+read_window(FunctionCallInfo fcinfo, Window *window)
+{
+	window->until = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
+	window->end = window->until == DT_NOEND ? GetCurrentTimestamp() : window->until;
+	window->since = PG_ARGISNULL(0) ? window->end - USECS_PER_DAY : PG_GETARG_TIMESTAMPTZ(0);
+	if (TIMESTAMP_NOT_FINITE(window->since) || TIMESTAMP_NOT_FINITE(window->end))
+		mals_error_range(TIMESTAMP_NOT_FINITE(window->end) ? "until" : "since",
+						 "Give a finite time: the window is compared with the one before it.");
+	window->before = window->since - Max(window->end - window->since, 0);
+	window->agent = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	window->recurring_min = mals_number_arg(fcinfo, 3, "recurring_min", 1, 3);
+}
+
+/* Appends the condition of errors from a time on to the window's end. */
+static void
+append_errors(StringInfo sql, const Window *window, TimestampTz since)
+{
+	mals_append_is_error(sql);
+	appendStringInfoString(sql, " AND l.ts >= ");
+	mals_append_timestamp(sql, since);
+	if (window->until != DT_NOEND)
+	{
+		appendStringInfoString(sql, " AND l.ts < ");
+		mals_append_timestamp(sql, window->until);
+	}
+	if (window->agent != NULL)
+	{
+		appendStringInfoString(sql, " AND l.agent_id = ");
+		mals_append_literal(sql, text_to_cstring(window->agent));
+	}
+}
+
+/*
+ * Appends the common table expressions of a report: errors (of both windows),
+ * and groups, one row a group that occurs in the window, as mals_errors shows.
+ */
+static void
+append_groups(StringInfo sql, const Window *window)
+{
+	appendStringInfoString(sql,
+						   "WITH errors AS MATERIALIZED (SELECT COALESCE(t.group_id, l.fingerprint)"
+						   " AS g, l.agent_id, l.level, l.ts, l.id, l.created_at, l.resolved, l.ts >= ");
+	mals_append_timestamp(sql, window->since);
+	appendStringInfoString(sql,
+						   " AS inside FROM mals.logs l LEFT JOIN mals._templates t"
+						   " ON t.fingerprint = l.fingerprint WHERE ");
+	append_errors(sql, window, window->before);
+	appendStringInfo(
+		sql,
+		"), agents AS (SELECT g, array_agg(agent_id::text ORDER BY agent_id) AS agents"
+		" FROM (SELECT DISTINCT g, agent_id FROM errors WHERE inside) d GROUP BY g),"
+		" counted AS (SELECT e.g, %s.max(e.level) FILTER (WHERE inside) AS level,"
+		" count(*) FILTER (WHERE inside) AS entries,"
+		" count(*) FILTER (WHERE inside AND NOT e.resolved) AS unresolved,"
+		" min(e.ts) FILTER (WHERE inside) AS first_seen,"
+		" max(e.ts) FILTER (WHERE inside) AS last_seen,"
+		" bool_and(inside) AS is_new,"
+		" COALESCE(bool_or(inside AND e.ts > s.resolved_at AND e.created_at > s.resolved_at), false)"
+		" AS is_regressed,"
+		" bool_or(s.ignored_at IS NOT NULL AND COALESCE(s.ignored_until > clock_timestamp(), true))"
+		" AS is_ignored,"
+		" max(e.id::text COLLATE \"C\") FILTER (WHERE inside)::uuid AS sample_id"
+		" FROM errors e LEFT JOIN mals.error_status s ON s.fingerprint = e.g GROUP BY e.g"
+		" HAVING bool_or(inside)),"
+		" groups AS (SELECT c.g AS fingerprint, ",
+		mals_extension_schema());
+	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g");
+	appendStringInfo(sql,
+					 " AS template, c.level, c.entries, c.unresolved, a.agents, c.first_seen,"
+					 " c.last_seen, c.is_new, c.entries >= %d AS is_recurring, c.is_regressed,"
+					 " CASE WHEN c.is_ignored THEN 'ignored' WHEN c.is_regressed THEN 'regressed'"
+					 " WHEN c.unresolved = 0 THEN 'resolved' WHEN c.is_new THEN 'new'"
+					 " WHEN c.entries >= %d THEN 'recurring' ELSE 'ongoing' END AS status, c.sample_id"
+					 " FROM counted c JOIN agents a USING (g))",
+					 window->recurring_min, window->recurring_min);
+}
+
+/* SQL: the groups of errors of a window. */
+Datum
+mals_errors(PG_FUNCTION_ARGS)
+{
+	Window window;
+	StringInfoData sql;
+
+	read_window(fcinfo, &window);
+	initStringInfo(&sql);
+	append_groups(&sql, &window);
+	appendStringInfoString(&sql, " SELECT * FROM groups ORDER BY entries DESC, fingerprint");
+	mals_read_result(sql.data, fcinfo);
+	return (Datum) 0;
+}
+
+/* Appends the groups that a column of theirs is true for, as a key of a summary. */
+static void
+append_group_list(StringInfo sql, const char *key, const char *column)
+{
+	appendStringInfo(sql,
+					 ", '%s', (SELECT COALESCE(jsonb_agg(to_jsonb(x) ORDER BY x.entries DESC,"
+					 " x.fingerprint), '[]') FROM groups x WHERE x.%s)",
+					 key, column);
+}
+
+/* SQL: what happened in a window, as JSON. */
+Datum
+mals_summary(PG_FUNCTION_ARGS)
+{
+	Window window;
+	StringInfoData sql;
+	bool isnull;
+
+	read_window(fcinfo, &window);
+	initStringInfo(&sql);
+	append_groups(&sql, &window);
+	appendStringInfoString(&sql, " SELECT jsonb_build_object('since', ");
+	mals_append_timestamp(&sql, window.since);
+	appendStringInfoString(&sql, ", 'until', ");
+	mals_append_timestamp(&sql, window.end);
+	appendStringInfoString(&sql, ", 'agent_id', ");
+	if (window.agent == NULL)
+		appendStringInfoString(&sql, "NULL");
+	else
+	{
+		mals_append_literal(&sql, text_to_cstring(window.agent));
+		appendStringInfoString(&sql, "::text");
+	}
+	appendStringInfo(
+		&sql,
+		", 'total_errors', (SELECT count(*) FROM errors WHERE inside),"
+		" 'by_agent', (SELECT COALESCE(jsonb_agg(to_jsonb(x) ORDER BY x.errors DESC, x.agent_id),"
+		" '[]') FROM (SELECT agent_id, count(*) AS errors,"
+		" count(*) FILTER (WHERE level OPERATOR(%s.=) 'critical') AS critical,"
+		" count(*) FILTER (WHERE NOT resolved) AS unresolved"
+		" FROM errors WHERE inside GROUP BY agent_id) x),"
+		" 'unresolved_errors', jsonb_build_object('count', (SELECT count(*) FROM errors"
+		" WHERE inside AND NOT resolved), 'items', (SELECT COALESCE(jsonb_agg(to_jsonb(x)"
+		" ORDER BY x.ts DESC, x.id DESC), '[]') FROM (SELECT l.* FROM mals.logs l WHERE ",
+		mals_extension_schema());
+	append_errors(&sql, &window, window.since);
+	appendStringInfo(&sql, " AND NOT l.resolved ORDER BY l.ts DESC, l.id DESC LIMIT %d) x))",
+					 SUMMARY_ITEMS);
+	append_group_list(&sql, "new_errors", "is_new");
+	append_group_list(&sql, "recurring_errors", "is_recurring");
+	append_group_list(&sql, "regressed_errors", "is_regressed");
+	appendStringInfoChar(&sql, ')');
+	PG_RETURN_DATUM(mals_read_value(sql.data, &isnull));
+}
+
+/* SQL: the commonest groups of entries that match a query. */
+Datum
+mals_patterns(PG_FUNCTION_ARGS)
+{
+	MalsSelection selection;
+	StringInfoData sql;
+	char *schema = mals_extension_schema();
+	int64 max_rows = mals_number_arg(fcinfo, 3, "max_rows", 0, 20);
+
+	mals_selection_read(&selection, fcinfo, 0, 1, 2);
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "WITH kinds AS (SELECT l.fingerprint, l.agent_id::text AS agent,"
+					 " %s.max(l.level) AS level, count(*) AS entries, min(l.ts) AS first_seen,"
+					 " max(l.ts) AS last_seen FROM mals.logs l WHERE ",
+					 schema);
+	mals_selection_append(&sql, &selection);
+	appendStringInfo(&sql,
+					 " GROUP BY 1, 2), groups AS MATERIALIZED (SELECT COALESCE(t.group_id,"
+					 " k.fingerprint) AS g, %s.max(k.level) AS level, sum(k.entries)::bigint AS entries,"
+					 " array_agg(DISTINCT k.agent ORDER BY k.agent) AS agents,"
+					 " array_agg(DISTINCT k.fingerprint) AS fingerprints,"
+					 " min(k.first_seen) AS first_seen, max(k.last_seen) AS last_seen"
+					 " FROM kinds k LEFT JOIN mals._templates t USING (fingerprint) GROUP BY 1"
+					 " ORDER BY 3 DESC, 1 LIMIT " INT64_FORMAT ") SELECT p.g, ",
+					 schema, max_rows);
+	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g");
+	appendStringInfoString(&sql,
+						   ", p.level, p.entries, p.agents, p.first_seen, p.last_seen,"
+						   " (SELECT l.id FROM mals.logs l WHERE ");
+	mals_selection_append(&sql, &selection);
+	appendStringInfoString(&sql,
+						   " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
+						   " ORDER BY l.id DESC LIMIT 1) FROM groups p ORDER BY p.entries DESC, p.g");
+	mals_read_result(sql.data, fcinfo);
+	return (Datum) 0;
+}

@@ -1,0 +1,21 @@
+/*
+ * literal.h
+ *		Values and columns as SQL text (private to src/query).
+ */
+#ifndef MALS_QUERY_LITERAL_H
+#define MALS_QUERY_LITERAL_H
+
+#include "mals_errors.h"
+
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "utils/uuid.h"
+
+extern void mals_append_literal(StringInfo buf, const char *str);
+extern void mals_append_uuid(StringInfo buf, const pg_uuid_t *id);
+extern void mals_append_timestamp(StringInfo buf, TimestampTz ts); /* finite */
+
+/* The value at a dotted path in metadata, as an expression of type jsonb. */
+extern void mals_append_metadata(StringInfo buf, const char *key);
+
+#endif /* MALS_QUERY_LITERAL_H */

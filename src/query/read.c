@@ -1,0 +1,202 @@
+/*
+ * read.c
+ *		Selections, arguments and results of the functions that read entries.
+ */
+#include "mals_errors.h"
+
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+
+#include "mals_catalog.h"
+#include "entry/entry.h"
+#include "query/literal.h"
+#include "query/query.h"
+#include "query/read.h"
+
+/* A DestReceiver that hands rows to a function. */
+typedef struct Receiver
+{
+	DestReceiver pub;
+	MalsRowTaker take;
+	void *arg;
+} Receiver;
+
+void
+mals_selection_init(MalsSelection *selection, TimestampTz since, TimestampTz until)
+{
+	selection->condition = "true";
+	selection->since = since;
+	selection->until = until;
+}
+
+void
+mals_selection_read(MalsSelection *selection, FunctionCallInfo fcinfo, int query, int since,
+					int until)
+{
+	TimestampTz lo;
+	TimestampTz hi;
+
+	mals_selection_init(selection, PG_ARGISNULL(since) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(since),
+						PG_ARGISNULL(until) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(until));
+	if (!PG_ARGISNULL(query))
+	{
+		text *value = PG_GETARG_TEXT_PP(query);
+		MalsCondition *condition =
+			mals_query_parse(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), "query");
+		StringInfoData sql;
+
+		initStringInfo(&sql);
+		mals_condition_sql(&sql, condition);
+		selection->condition = sql.data;
+		mals_condition_bounds(condition, &lo, &hi);
+		selection->since = Max(selection->since, lo);
+		selection->until = Min(selection->until, hi);
+	}
+}
+
+void
+mals_selection_append(StringInfo sql, const MalsSelection *selection)
+{
+	if (selection->since >= selection->until)
+	{
+		appendStringInfoString(sql, "false");
+		return;
+	}
+	appendStringInfo(sql, "(%s)", selection->condition);
+	if (selection->since != DT_NOBEGIN)
+	{
+		appendStringInfoString(sql, " AND l.ts >= ");
+		mals_append_timestamp(sql, selection->since);
+	}
+	if (selection->until != DT_NOEND)
+	{
+		appendStringInfoString(sql, " AND l.ts < ");
+		mals_append_timestamp(sql, selection->until);
+	}
+}
+
+void
+mals_selection_entry(MalsSelection *selection, const pg_uuid_t *id)
+{
+	StringInfoData sql;
+	TimestampTz ts;
+
+	mals_selection_init(selection, DT_NOEND, DT_NOBEGIN);
+	if (!mals_uuid_timestamp(id, &ts))
+		return; /* no entry has such an id */
+	selection->since = ts;
+	selection->until = ts + 1;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "l.id = ");
+	mals_append_uuid(&sql, id);
+	selection->condition = sql.data;
+}
+
+void
+mals_append_beyond(StringInfo sql, const char *op, const pg_uuid_t *id)
+{
+	TimestampTz ts;
+
+	if (!mals_uuid_timestamp(id, &ts))
+		elog(ERROR, "id of an entry carries no time");
+	appendStringInfo(sql, "(l.ts, l.id) %s (", op);
+	mals_append_timestamp(sql, ts);
+	appendStringInfoString(sql, ", ");
+	mals_append_uuid(sql, id);
+	appendStringInfoChar(sql, ')');
+}
+
+void
+mals_append_is_error(StringInfo sql)
+{
+	appendStringInfo(sql, "l.level OPERATOR(%s.>=) 'error'", mals_extension_schema());
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver *receiver = (Receiver *) self;
+
+	receiver->take(slot, receiver->arg);
+	return true;
+}
+
+static void
+receive_startup(DestReceiver *self, int operation, TupleDesc layout)
+{
+}
+
+static void
+receive_nothing(DestReceiver *self)
+{
+}
+
+void
+mals_read(const char *sql, MalsRowTaker take, void *arg)
+{
+	Receiver receiver = {
+		{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
+		take,
+		arg};
+	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+	SPI_finish();
+}
+
+void
+mals_store_row(TupleTableSlot *row, void *result)
+{
+	tuplestore_puttupleslot(((ReturnSetInfo *) result)->setResult, row);
+}
+
+void
+mals_read_result(const char *sql, FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	mals_read(sql, mals_store_row, fcinfo->resultinfo);
+}
+
+Datum
+mals_read_value(const char *sql, bool *isnull)
+{
+	Datum value = (Datum) 0;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+	*isnull = SPI_processed == 0;
+	if (!*isnull)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	if (!*isnull)
+	{
+		Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, 0);
+
+		value = SPI_datumTransfer(value, column->attbyval, column->attlen);
+	}
+	SPI_finish();
+	return value;
+}
+
+int64
+mals_number_arg(FunctionCallInfo fcinfo, int arg, const char *name, int64 least, int64 otherwise)
+{
+	int64 value = PG_ARGISNULL(arg) ? otherwise : PG_GETARG_INT32(arg);
+
+	if (value < least)
+		mals_error_range(name, "Give a number that is at least %lld.", (long long) least);
+	return value;
+}
+
+pg_uuid_t *
+mals_id_arg(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	if (PG_ARGISNULL(arg))
+		mals_error_missing(name, "Give the id of an entry, as mals_log returns it.");
+	return PG_GETARG_UUID_P(arg);
+}
