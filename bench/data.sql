@@ -15,7 +15,7 @@ SELECT
   (ARRAY['trace','debug','debug','info','info','info','info','info','info','info','info','info',
          'info','info','info','info','info','warn','error','critical'])
     [1 + CASE WHEN r < 0.02 THEN 18 + (r < 0.002)::int ELSE (r * 1000)::int % 18 END] AS level,
-  'agent-' || lpad((i * 7919 % 40)::text, 2, '0') AS agent_id,
+  'agent-' || lpad((i::bigint * 7919 % 40)::text, 2, '0') AS agent_id,
   CASE WHEN r < 0.02 THEN
     (ARRAY['Connection to 10.0.%s.17:5432 refused (attempt %s), retrying in 2.5s',
            'Tool call bash failed after %s ms with exit code %s',
@@ -69,9 +69,8 @@ SELECT ts, level, agent_id, message, category, source, session_key, trace_id, co
   FROM bench.input ORDER BY i;
 CREATE VIEW bench.batches AS
 SELECT i / 1000 AS n,
-       jsonb_agg(to_jsonb(r) - 'parent_id' - 'created_at' ORDER BY i)::text AS hand,
-       jsonb_agg(to_jsonb(r) - 'parent_id' - 'created_at' - 'id' - 'level'
-                 || jsonb_build_object('level', level) ORDER BY i)::text AS mals
+       jsonb_agg(to_jsonb(r) - 'i' ORDER BY i)::text AS hand,
+       jsonb_agg(to_jsonb(r) - 'i' - 'id' ORDER BY i)::text AS mals
   FROM (SELECT i, id, ts, level, agent_id, message, category, source, session_key, trace_id,
                correlation_id, metadata FROM bench.input) AS r
  GROUP BY 1 ORDER BY 1;

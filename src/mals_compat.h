@@ -38,13 +38,13 @@
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tzp)
 #endif
 
-/* Makes a JSON lexer over a string in the database's encoding. */
+/* Makes a JSON lexer over a string in the database's encoding that checks escapes too. */
 #if PG_VERSION_NUM >= 170000
 #define mals_json_lexer(json)                                                                      \
-	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), false)
+	makeJsonLexContextCstringLen(NULL, (json), strlen(json), GetDatabaseEncoding(), true)
 #else
 #define mals_json_lexer(json)                                                                      \
-	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), false)
+	makeJsonLexContextCstringLen((char *) (json), strlen(json), GetDatabaseEncoding(), true)
 #endif
 
 /* Inserts a tuple's index entries; checks one constraint ahead of inserting. */
@@ -61,6 +61,15 @@
 #else
 #define mals_check_index_constraints(rri, slot, estate, conflict, none, arbiters)                  \
 	ExecCheckIndexConstraints(rri, slot, estate, conflict, arbiters)
+#endif
+
+/* Goes down a btree to the leaf where a key is to be inserted. */
+#if PG_VERSION_NUM >= 170000
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, heap, key, buf, BT_WRITE)
+#elif PG_VERSION_NUM >= 160000
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, heap, key, buf, BT_WRITE, NULL)
+#else
+#define mals_bt_search(rel, heap, key, buf) _bt_search(rel, key, buf, BT_WRITE, NULL)
 #endif
 
 #endif /* MALS_COMPAT_H */

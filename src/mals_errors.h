@@ -17,6 +17,7 @@
 
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "utils/errcodes.h"
 
@@ -34,5 +35,12 @@
 #define mals_error_no_entry(id)                                                                    \
 	ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND), errmsg("no entry has the id \"%s\"", (id)),     \
 			errhint("Find it with mals_search; it may have been removed by retention."))
+
+/* Raises 25006 for a call that writes, in a transaction that must not. */
+#define mals_error_read_only(what)                                                                 \
+	ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),                                     \
+			errmsg("cannot execute %s in a read-only transaction", (what)),                        \
+			errhint(RecoveryInProgress() ? "This server is a standby: connect to the primary."     \
+										 : "Use a transaction that is READ WRITE."))
 
 #endif /* MALS_ERRORS_H */

@@ -111,8 +111,8 @@ check_interval(const char *value, int64 least)
 	}
 	if (interval < least)
 	{
-		GUC_check_errdetail(least > 0 ? "The interval must be more than zero."
-										  : "The interval must not be negative.");
+		GUC_check_errhint(least > 0 ? "The interval must be more than zero."
+									: "The interval must not be negative.");
 		return false;
 	}
 	return true;

@@ -14,6 +14,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -324,7 +325,8 @@ mals_maintain(PG_FUNCTION_ARGS)
 	uint64 folded;
 	uint64 regrouped;
 
-	PreventCommandIfReadOnly("mals_maintain()");
+	if (XactReadOnly)
+		mals_error_read_only("mals_maintain()");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	folded = mals_fold_sights();

@@ -13,6 +13,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -28,6 +29,7 @@
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "mals_guc.h"
@@ -297,21 +299,35 @@ make_in_place(TimestampTz *ts)
 }
 
 /*
+ * Tells whether this transaction keeps others from altering mals.entries: it
+ * has made or changed the table, or holds a lock that conflicts with theirs.
+ */
+static bool
+held_by_me(void)
+{
+	Oid oid = mals_relation_oid("entries");
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
+	Relation entries = table_open(oid, AccessShareLock);
+	bool held = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) ||
+		CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
+
+	table_close(entries, AccessShareLock);
+	ReleaseSysCache(tuple);
+	return held;
+}
+
+/*
  * Has a worker make the partitions of [from, to), or makes them in place where
- * no worker can be had, or it could not work because this transaction has made
- * mals.entries or holds a lock on it that keeps others out. Returns how many.
+ * no worker can be had, or this transaction would keep it waiting. Returns how
+ * many.
  */
 static int64
 make_partitions(TimestampTz from, TimestampTz to)
 {
 	MalsTaskArguments arguments = {from, to, mals_partition_interval};
-	Relation entries = table_open(mals_relation_oid("entries"), AccessShareLock);
-	bool apart = entries->rd_createSubid == InvalidSubTransactionId &&
-		!CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
 	int64 made = 0;
 
-	table_close(entries, AccessShareLock);
-	if (apart && mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
+	if (!held_by_me() && mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
 		return made;
 	while (from < to)
 	{
@@ -374,7 +390,8 @@ mals_make_partitions(PG_FUNCTION_ARGS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("from_ts must not be after to_ts"),
 				errhint("from_ts is inclusive, to_ts exclusive."));
-	PreventCommandIfReadOnly("mals_make_partitions()");
+	if (XactReadOnly)
+		mals_error_read_only("mals_make_partitions()");
 
 	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
 	count = RelationGetPartitionDesc(entries, true)->nparts;

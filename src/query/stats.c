@@ -5,6 +5,7 @@
  */
 #include "mals_errors.h"
 
+#include "common/int.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"

@@ -28,6 +28,14 @@ mals_target_open(MalsTarget *target, Oid relation)
 	target->slot = table_slot_create(rel, NULL);
 	target->arbiters = NIL;
 	target->unique = false;
+	for (int i = 0; i < target->rri->ri_NumIndices; i++)
+	{
+		if (!target->rri->ri_IndexRelationDescs[i]->rd_index->indimmediate)
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("table \"%s\" has a deferrable constraint",
+						   RelationGetRelationName(rel)),
+					errhint("Make it NOT DEFERRABLE: mals checks constraints at once."));
+	}
 }
 
 void
@@ -38,23 +46,32 @@ mals_target_close(MalsTarget *target)
 	table_close(target->rri->ri_RelationDesc, NoLock);
 }
 
+/* Checks the CHECK constraints that someone gave a table. */
+static void
+check_constraints(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
+{
+	TupleConstr *constraints = RelationGetDescr(rri->ri_RelationDesc)->constr;
+
+	if (constraints != NULL && constraints->num_check > 0)
+		ExecConstraints(rri, slot, estate);
+}
+
 void
 mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, int nslots,
 				   BulkInsertState bulk)
 {
 	ResultRelInfo *rri = target->rri;
-	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+	MemoryContext old;
 
+	for (int i = 0; i < nslots; i++)
+		check_constraints(rri, slots[i], estate);
+
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
 	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), 0, bulk);
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
-
-	for (int i = 0; i < nslots; i++)
-	{
-		if (rri->ri_NumIndices > 0)
-			list_free(mals_insert_index_tuples(rri, slots[i], estate, false, NULL, NIL));
-		ResetPerTupleExprContext(estate);
-	}
+	if (rri->ri_NumIndices > 0)
+		mals_indexes_insert(rri, estate, slots, nslots);
 }
 
 /* Opens a table's indexes again so that a row can be inserted if its key is new. */
@@ -88,6 +105,7 @@ mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *sl
 
 	if (!target->unique)
 		prepare_unique(target);
+	check_constraints(rri, slot, estate);
 	for (;;)
 	{
 		ItemPointerData none;

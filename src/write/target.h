@@ -8,6 +8,7 @@
 #include "mals_errors.h"
 
 #include "access/heapam.h"
+#include "access/itup.h"
 #include "nodes/execnodes.h"
 
 /*
@@ -22,7 +23,10 @@ typedef struct MalsTarget
 	bool unique;				/* opened for unique inserts */
 } MalsTarget;
 
-/* Opens a table that the caller has locked, or closes it again; locks are kept. */
+/*
+ * Opens a table that the caller has locked, or closes it again; locks are kept.
+ * Raises 55000 if it has a deferrable constraint.
+ */
 extern void mals_target_open(MalsTarget *target, Oid relation);
 extern void mals_target_close(MalsTarget *target);
 
@@ -40,6 +44,17 @@ extern bool mals_target_insert_unique(MalsTarget *target, EState *estate, TupleT
 
 /* Reads a row by its place into a slot, whoever can see it. */
 extern bool mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot);
+
+/* indexes.c: writes the index entries of rows that the table has. */
+extern void mals_indexes_insert(ResultRelInfo *rri, EState *estate, TupleTableSlot **slots,
+								int nslots);
+
+/*
+ * btree.c: puts tuples into an index, from the first on as many as go into one
+ * leaf without more ado. Returns how many; 0 if index_insert must take the first.
+ */
+extern bool mals_btree_usable(Relation rel);
+extern int mals_btree_insert(Relation rel, Relation heap, IndexTuple *tuples, int ntuples);
 
 /*
  * Row security of mals.entries for the current user, as an INSERT would meet

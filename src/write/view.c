@@ -5,8 +5,8 @@
  * A statement trigger opens a writer before the statement and closes it after;
  * a row trigger in between makes an entry of each row. Statements nest (a
  * function that the statement calls may insert too), so the open writers form
- * a stack; rows go to the one on top. A (sub)transaction that aborts takes the
- * writers that were opened in it, whose memory and locks are the
+ * a stack; rows go to the top one of their view. A (sub)transaction that aborts
+ * takes the writers that were opened in it, whose memory and locks are the
  * transaction's own.
  */
 #include "mals_errors.h"
@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "entry/entry.h"
+#include "partition/partition.h"
 #include "write/sights.h"
 #include "write/write.h"
 
@@ -54,6 +55,7 @@ enum
 typedef struct Statement
 {
 	struct Statement *outer;
+	Oid view;
 	MalsWriter *writer;
 	SubTransactionId subid;
 } Statement;
@@ -98,15 +100,53 @@ mals_write_init(void)
 	mals_sights_init();
 }
 
-/* Raises an error unless called as the trigger it is meant for. */
+/* Raises an error for a trigger function that is used elsewhere than on the views. */
+static void
+not_a_view(void)
+{
+	ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			errmsg("this function of mals can only be called as a trigger of mals.logs or mals.inbox"),
+			errhint("INSERT into mals.logs or mals.inbox."));
+}
+
+/* Gives what a trigger function is called with. */
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("this function of mals can only be called as a trigger"),
-				errhint("INSERT into mals.logs or mals.inbox."));
+		not_a_view();
 	return (TriggerData *) fcinfo->context;
+}
+
+/* Opens a writer for a statement that inserts into one of the views. */
+static void
+open_statement(Oid view)
+{
+	MemoryContext old = MemoryContextSwitchTo(CurTransactionContext);
+	Statement *statement = palloc(sizeof(Statement));
+
+	statement->view = view;
+	statement->writer = mals_writer_begin("INSERT");
+	statement->subid = GetCurrentSubTransactionId();
+	statement->outer = statements;
+	statements = statement;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Finds the innermost open statement on the trigger's relation. Two parts of
+ * one query may be open at once, on both views: WITH ... AS (INSERT ...).
+ */
+static Statement **
+find_statement(TriggerData *trigger)
+{
+	Statement **link = &statements;
+
+	while (*link != NULL && (*link)->view != RelationGetRelid(trigger->tg_relation))
+		link = &(*link)->outer;
+	if (*link == NULL)
+		not_a_view();
+	return link;
 }
 
 /* Trigger: opens the writer before a statement, closes it after. */
@@ -114,26 +154,21 @@ Datum
 mals_insert_statement(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
+	Oid view = RelationGetRelid(trigger->tg_relation);
 
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
 	{
-		MemoryContext old = MemoryContextSwitchTo(CurTransactionContext);
-		Statement *statement = palloc(sizeof(Statement));
-
-		statement->writer = mals_writer_begin("INSERT");
-		statement->subid = GetCurrentSubTransactionId();
-		statement->outer = statements;
-		statements = statement;
-		MemoryContextSwitchTo(old);
+		if (view != mals_relation_oid("logs") && view != mals_relation_oid("inbox"))
+			not_a_view();
+		open_statement(view);
 	}
 	else
 	{
-		Statement *statement = statements;
+		Statement **link = find_statement(trigger);
+		Statement *statement = *link;
 
-		if (statement == NULL)
-			elog(ERROR, "no statement of mals is open");
 		mals_writer_end(statement->writer);
-		statements = statement->outer;
+		*link = statement->outer;
 		pfree(statement);
 	}
 	return PointerGetDatum(NULL);
@@ -141,11 +176,9 @@ mals_insert_statement(PG_FUNCTION_ARGS)
 
 /* Finishes a row's entry and hands it to the statement's writer; false: no row. */
 static bool
-write_row(MalsEntry *entry)
+write_row(Statement *statement, MalsEntry *entry)
 {
-	if (statements == NULL)
-		elog(ERROR, "no statement of mals is open");
-	return mals_entry_finish(entry) && mals_writer_add(statements->writer, entry);
+	return mals_entry_finish(entry) && mals_writer_add(statement->writer, entry);
 }
 
 /* Reads a text column, or NULL. */
@@ -234,6 +267,7 @@ Datum
 mals_insert_log(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
+	Statement *statement = *find_statement(trigger);
 	TupleDesc layout = RelationGetDescr(trigger->tg_relation);
 	Datum values[LOGS_COLUMNS];
 	bool nulls[LOGS_COLUMNS];
@@ -245,7 +279,7 @@ mals_insert_log(PG_FUNCTION_ARGS)
 				errhint("Run ALTER EXTENSION mals UPDATE."));
 	heap_deform_tuple(trigger->tg_trigtuple, layout, values, nulls);
 	entry_from_row(&entry, values, nulls);
-	if (!write_row(&entry))
+	if (!write_row(statement, &entry))
 		return PointerGetDatum(NULL);
 	return PointerGetDatum(row_from_entry(&entry, layout, values, nulls));
 }
@@ -255,6 +289,7 @@ Datum
 mals_insert_json(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
+	Statement *statement = *find_statement(trigger);
 	MalsEntry entry;
 	bool isnull;
 	Datum value = heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation),
@@ -266,7 +301,7 @@ mals_insert_json(PG_FUNCTION_ARGS)
 				errhint("Give one JSON object a row, with at least agent_id and message."));
 	mals_entry_init(&entry, -1);
 	mals_entry_from_json(&entry, &DatumGetJsonbP(value)->root);
-	if (!write_row(&entry))
+	if (!write_row(statement, &entry))
 		return PointerGetDatum(NULL);
 	return PointerGetDatum(trigger->tg_trigtuple);
 }

@@ -61,6 +61,7 @@ typedef struct Partition
 	MalsTarget target;
 	TupleConversionMap *map;	/* from mals.entries' layout; NULL: the same */
 	TupleConversionMap *unmap;	/* and back */
+	TupleDesc layout;			/* a copy, not counted */
 	TupleTableSlot **waiting;	/* MAX_WAITING slots, made as needed */
 	int nslots;
 	int nwaiting;
@@ -88,10 +89,7 @@ check_access(const char *what)
 
 	PreventCommandIfParallelMode(what);
 	if (XactReadOnly)
-		ereport(ERROR, errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				errmsg("cannot execute %s in a read-only transaction", what),
-				errhint(RecoveryInProgress() ? "This server is a standby: log on the primary."
-											 : "Log in a transaction that is READ WRITE."));
+		mals_error_read_only(what);
 	if (pg_class_aclcheck(logs, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(logs, GetUserId(), ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -138,7 +136,14 @@ open_partition(MalsWriter *writer, TimestampTz ts)
 		writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
 	}
 	rel = table_open(partition->place.partition, RowExclusiveLock);
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("partition \"%s\" of mals.entries is not a plain table",
+					   RelationGetRelationName(rel)),
+				errhint("Attach plain tables only: mals writes no foreign and no partitioned "
+						"ones."));
 	mals_target_open(&partition->target, partition->place.partition);
+	partition->layout = CreateTupleDescCopy(RelationGetDescr(rel));
 	partition->map = convert_tuples_by_name(layout, RelationGetDescr(rel));
 	partition->unmap = convert_tuples_by_name(RelationGetDescr(rel), layout);
 	table_close(rel, NoLock);
@@ -234,7 +239,7 @@ add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
 		partition->waiting = palloc(MAX_WAITING * sizeof(TupleTableSlot *));
 	if (partition->nwaiting == partition->nslots)
 		partition->waiting[partition->nslots++] =
-			table_slot_create(partition->target.rri->ri_RelationDesc, NULL);
+			MakeSingleTupleTableSlot(partition->layout, &TTSOpsHeapTuple);
 	copy_row(writer, partition, partition->waiting[partition->nwaiting++]);
 	MemoryContextSwitchTo(old);
 
@@ -376,8 +381,6 @@ mals_writer_end(MalsWriter *writer)
 	{
 		Partition *partition = lfirst(lc);
 
-		for (int i = 0; i < partition->nslots; i++)
-			ExecDropSingleTupleTableSlot(partition->waiting[i]);
 		if (partition->bulk != NULL)
 		{
 			FreeBulkInsertState(partition->bulk);

@@ -2,6 +2,7 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET mals.max_past = '-1';
+TRUNCATE mals.entries, mals._sights, mals._templates;
 BEGIN;
 -- an id whose time is n minutes after 2021-03-01 00:00 UTC
 CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql AS $$
