@@ -42,7 +42,7 @@ SELECT mals_log('access', 'refused', id => '018f4cd2-4c03-7abc-8000-000000000001
 -- It reads nothing but ids
 SELECT s, left(pg_temp.failure(s), 5) FROM unnest(ARRAY['SELECT count(*) FROM mals.entries', 'SELECT id FROM mals.logs', 'SELECT message FROM mals.logs', 'SELECT * FROM mals.logs', 'SELECT entry FROM mals.inbox',
   $$INSERT INTO mals.logs (agent_id, message) VALUES ('a', 'm') RETURNING message$$, $$INSERT INTO mals.inbox VALUES ('{"agent_id": "a", "message": "m"}') RETURNING entry$$,
-  'SELECT * FROM mals.resolutions', 'SELECT * FROM mals._refused_ids', 'COPY mals.logs TO STDOUT', 'INSERT INTO mals.entries SELECT * FROM mals.entries', 'DELETE FROM mals.entries', 'UPDATE mals.logs SET message = NULL', 'DELETE FROM mals.logs',
+  'SELECT * FROM mals.resolutions', 'SELECT * FROM mals._refused_ids', 'INSERT INTO mals.entries SELECT * FROM mals.entries', 'DELETE FROM mals.entries', 'UPDATE mals.logs SET message = NULL', 'DELETE FROM mals.logs',
   'SET mals.max_past = -1', 'SET mals.max_future = 1', $$SET mals.partition_interval = '1 hour'$$, 'SET mals.max_partitions = 1', $$SET mals.retention = '1 day'$$]) AS s;
 SELECT pg_temp.failure($$SET mals.min_level = 'debug'$$), pg_temp.failure($$SET mals.context = '{}'$$);
 RESET ROLE;
@@ -126,10 +126,10 @@ COPY mals.logs (agent_id, message) FROM STDIN;
 ROLLBACK;
 \set ON_ERROR_ROLLBACK off
 
--- What all may do in general
+-- What all may do, but for health, version, templates and levels: nothing
 SELECT p.oid::regprocedure AS function FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
 WHERE a.grantee = 0 AND p.oid IN (SELECT objid FROM pg_depend WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals') AND deptype = 'e' AND classid = 'pg_proc'::regclass)
-  AND p.proname !~ '^mals_level|^mals_severity_number$|^mals_(health|version|template|fingerprint|fingerprint_version)$'
+  AND p.proname !~ '^mals_(level_.*|severity_number|health|version|template|fingerprint)$' AND p.oid NOT IN ('min(mals_level)'::regprocedure, 'max(mals_level)'::regprocedure)
 ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT c.oid::regclass AS relation, a.privilege_type FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a WHERE a.grantee = 0 AND c.relnamespace = 'mals'::regnamespace;
 SELECT a.privilege_type FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a WHERE a.grantee = 0 AND n.nspname = 'mals';
