@@ -184,6 +184,12 @@ mals_read_kept(SPIPlanPtr *plan, const char *sql, Oid type, Datum value, MalsRow
 }
 
 void
+mals_store_row(TupleTableSlot *row, void *result)
+{
+	tuplestore_puttupleslot(((ReturnSetInfo *) result)->setResult, row);
+}
+
+void
 mals_read_result(const char *sql, FunctionCallInfo fcinfo)
 {
 	InitMaterializedSRF(fcinfo, 0);
