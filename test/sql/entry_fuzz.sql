@@ -2,6 +2,14 @@
 -- contract's errors; nothing is half stored, nothing is lost.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
+
+-- Nothing that another test has left behind
+DO $$
+BEGIN
+  EXECUTE coalesce((SELECT 'DROP TABLE ' || string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass), 'SELECT');
+END $$;
+TRUNCATE mals._sights, mals._templates, mals._refused_ids;
+
 SET mals.max_past = '-1';
 SELECT setseed(0.42) IS NOT NULL AS seeded;
 

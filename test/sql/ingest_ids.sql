@@ -3,6 +3,13 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
+-- Nothing that another test has left behind
+DO $$
+BEGIN
+  EXECUTE coalesce((SELECT 'DROP TABLE ' || string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass), 'SELECT');
+END $$;
+TRUNCATE mals._sights, mals._templates, mals._refused_ids;
+
 -- The error of a statement: its SQLSTATE, message and whether there is a hint.
 CREATE FUNCTION pg_temp.failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

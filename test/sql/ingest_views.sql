@@ -3,6 +3,13 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
+-- Nothing that another test has left behind
+DO $$
+BEGIN
+  EXECUTE coalesce((SELECT 'DROP TABLE ' || string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass), 'SELECT');
+END $$;
+TRUNCATE mals._sights, mals._templates, mals._refused_ids;
+
 -- The error of a statement: its SQLSTATE, message and whether there is a hint.
 CREATE FUNCTION pg_temp.failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -105,7 +112,6 @@ copy	skipped	2024-02-01 00:00:00+00
 copy	old	2024-02-01 00:00:00+00
 \.
 SELECT message, metadata FROM mals.entries WHERE agent_id = 'copy' AND message IN ('csv', 'skipped', 'old') ORDER BY id;
-\set VERBOSITY terse
 COPY mals.logs (agent_id, message) FROM STDIN;
 copybad	one
 copybad	two
@@ -127,7 +133,6 @@ COPY mals.inbox FROM STDIN;
 {"agent_id": "copybad", "message": "one"}
 []
 \.
-\set VERBOSITY default
 SELECT pg_temp.messages('copybad') IS NULL AS nothing_stored;
 -- More than waits in a writer at once, the last row bad
 SELECT pg_temp.failure($$INSERT INTO mals.logs (agent_id, message) SELECT 'copybad', CASE WHEN i < 5000 THEN i::text END FROM generate_series(1, 5000) AS i$$);
