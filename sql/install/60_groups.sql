@@ -1,5 +1,14 @@
 -- Groups of entries: patterns, errors, summaries, and what is done about errors.
 
+-- The greater of two ids, and the greatest of many (core has max(uuid) from 18 on).
+CREATE FUNCTION mals._uuid_larger(uuid, uuid) RETURNS uuid
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_uuid_larger';
+COMMENT ON FUNCTION mals._uuid_larger(uuid, uuid) IS 'The greater of two UUIDs.';
+CREATE AGGREGATE mals._max(uuid) (
+  SFUNC = mals._uuid_larger, STYPE = uuid, COMBINEFUNC = mals._uuid_larger, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE mals._max(uuid) IS 'The greatest of many UUIDs: of ids, the latest entry''s.';
+
 CREATE FUNCTION mals_patterns(query text DEFAULT '', since timestamptz DEFAULT NULL,
   until timestamptz DEFAULT NULL, max_rows int DEFAULT 20)
   RETURNS TABLE (fingerprint bigint, template text, level mals_level, entries bigint, agents text[],

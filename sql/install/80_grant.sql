@@ -26,8 +26,8 @@ AS $$
     ('admin', 7, 'USAGE ON SCHEMA mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$'),
-    ('admin', '^mals_'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger)$'),
+    ('admin', '^mals_|^_(max|uuid_larger)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
   SELECT f.privilege, 100 + row_number() OVER (ORDER BY p.oid::regprocedure::text),

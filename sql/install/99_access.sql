@@ -7,7 +7,7 @@ BEGIN
   FOR member IN
     SELECT p.oid::regprocedure AS signature, p.prokind,
            p.proname ~ '^mals_(level_.*|severity_number|health|version|template|fingerprint)$'
-             OR p.prokind = 'a' AS is_public
+             OR p.prokind = 'a' AND p.proname !~ '^_' AS is_public
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid
      WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
        AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'

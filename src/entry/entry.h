@@ -49,11 +49,13 @@ typedef struct MalsEntry
 	bool has_level;
 
 	/*
-	 * Set by finish where the clock rule refused a sender's id: that id. The
-	 * entry's own id is then the server's, and the writer recognises a retry
-	 * by refused_key, a hash of (agent_id, the sender's id).
+	 * Set by finish where the clock rule refused a sender's id: that id, and a
+	 * hash of (agent_id, that id). The entry's own id is then the server's, and
+	 * the writer recognises a retry by the key, or by the id if it was stored
+	 * before it was refused.
 	 */
 	bool has_refused_key;
+	pg_uuid_t refused_id;
 	pg_uuid_t refused_key;
 } MalsEntry;
 

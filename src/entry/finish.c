@@ -213,6 +213,7 @@ make_refused_key(MalsEntry *entry)
 		part[i] = DatumGetUInt64(hash_any_extended(agent, len, i)) ^
 			DatumGetUInt64(hash_any_extended(entry->id.data, UUID_LEN, i + 2));
 	memcpy(entry->refused_key.data, part, UUID_LEN);
+	entry->refused_id = entry->id;
 	entry->has_refused_key = true;
 	entry->has_id = false;
 }

@@ -26,6 +26,7 @@
 #define MAX_UNIX_MS ((INT64CONST(1) << 48) - 1)
 
 PG_FUNCTION_INFO_V1(mals_id_ts);
+PG_FUNCTION_INFO_V1(mals_uuid_larger);
 
 /* The part of ids that tells backends apart; drawn anew after a fork. */
 static int id_backend_pid = 0;
@@ -159,4 +160,14 @@ mals_id_ts(PG_FUNCTION_ARGS)
 	if (!mals_uuid_timestamp(PG_GETARG_UUID_P(0), &ts))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(ts);
+}
+
+/* SQL: the greater of two UUIDs, for an aggregate. */
+Datum
+mals_uuid_larger(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *a = PG_GETARG_UUID_P(0);
+	pg_uuid_t *b = PG_GETARG_UUID_P(1);
+
+	PG_RETURN_UUID_P(memcmp(a->data, b->data, UUID_LEN) >= 0 ? a : b);
 }

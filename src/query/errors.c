@@ -74,47 +74,55 @@ append_errors(StringInfo sql, const Window *window, TimestampTz since)
 }
 
 /*
- * Appends the common table expressions of a report: errors (of both windows),
- * and groups, one row a group that occurs in the window, as mals_errors shows.
+ * Appends the common table expressions of a report: kinds, the errors of both
+ * windows counted by group and agent, and groups, one row a group that occurs
+ * in the window, as mals_errors shows it. An error that is newer than R in both
+ * of its times regresses: the newest "least of its times" of a kind tells.
  */
 static void
 append_groups(StringInfo sql, const Window *window)
 {
-	appendStringInfoString(sql,
-						   "WITH errors AS MATERIALIZED (SELECT COALESCE(t.group_id, l.fingerprint)"
-						   " AS g, l.agent_id, l.level, l.ts, l.id, l.created_at, l.resolved, l.ts >= ");
+	char *schema = mals_extension_schema();
+
+	appendStringInfo(sql,
+					 "WITH counted AS MATERIALIZED (SELECT l.fingerprint, l.agent_id,"
+					 " count(*) AS entries, %s.max(l.level) AS level,"
+					 " count(*) FILTER (WHERE l.level OPERATOR(%s.=) 'critical') AS critical,"
+					 " count(*) FILTER (WHERE NOT l.resolved) AS unresolved,"
+					 " min(l.ts) AS first_seen, max(l.ts) AS last_seen,"
+					 " max(LEAST(l.ts, l.created_at)) AS newest, mals._max(l.id) AS sample_id, l.ts >= ",
+					 schema, schema);
 	mals_append_timestamp(sql, window->since);
-	appendStringInfoString(sql,
-						   " AS inside FROM mals.logs l LEFT JOIN mals._templates t"
-						   " ON t.fingerprint = l.fingerprint WHERE ");
+	appendStringInfoString(sql, " AS inside FROM mals.logs l WHERE ");
 	append_errors(sql, window, window->before);
 	appendStringInfo(
 		sql,
-		"), agents AS (SELECT g, array_agg(agent_id::text ORDER BY agent_id) AS agents"
-		" FROM (SELECT DISTINCT g, agent_id FROM errors WHERE inside) d GROUP BY g),"
-		" counted AS (SELECT e.g, %s.max(e.level) FILTER (WHERE inside) AS level,"
-		" count(*) FILTER (WHERE inside) AS entries,"
-		" count(*) FILTER (WHERE inside AND NOT e.resolved) AS unresolved,"
-		" min(e.ts) FILTER (WHERE inside) AS first_seen,"
-		" max(e.ts) FILTER (WHERE inside) AS last_seen,"
-		" bool_and(inside) AS is_new,"
-		" COALESCE(bool_or(inside AND e.ts > s.resolved_at AND e.created_at > s.resolved_at), false)"
-		" AS is_regressed,"
-		" bool_or(s.ignored_at IS NOT NULL AND COALESCE(s.ignored_until > clock_timestamp(), true))"
-		" AS is_ignored,"
-		" max(e.id::text COLLATE \"C\") FILTER (WHERE inside)::uuid AS sample_id"
-		" FROM errors e LEFT JOIN mals.error_status s ON s.fingerprint = e.g GROUP BY e.g"
-		" HAVING bool_or(inside)),"
+		" GROUP BY l.fingerprint, l.agent_id, inside),"
+		" kinds AS MATERIALIZED (SELECT c.*, COALESCE(t.group_id, c.fingerprint) AS g"
+		" FROM counted c LEFT JOIN mals._templates t USING (fingerprint)),"
+		" windows AS (SELECT k.g, %s.max(k.level) FILTER (WHERE inside) AS level,"
+		" sum(k.entries) FILTER (WHERE inside)::bigint AS entries,"
+		" sum(k.unresolved) FILTER (WHERE inside)::bigint AS unresolved,"
+		" array_agg(DISTINCT k.agent_id::text ORDER BY k.agent_id::text)"
+		" FILTER (WHERE inside) AS agents,"
+		" min(k.first_seen) FILTER (WHERE inside) AS first_seen,"
+		" max(k.last_seen) FILTER (WHERE inside) AS last_seen,"
+		" max(k.newest) FILTER (WHERE inside) AS newest, bool_and(inside) AS is_new,"
+		" mals._max(k.sample_id) FILTER (WHERE inside) AS sample_id"
+		" FROM kinds k GROUP BY k.g HAVING bool_or(inside)),"
+		" states AS (SELECT w.*, COALESCE(w.newest > s.resolved_at, false) AS is_regressed,"
+		" s.ignored_at IS NOT NULL AND COALESCE(s.ignored_until > clock_timestamp(), true)"
+		" AS is_ignored FROM windows w LEFT JOIN mals.error_status s ON s.fingerprint = w.g),"
 		" groups AS (SELECT c.g AS fingerprint, ",
-		mals_extension_schema());
+		schema);
 	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g");
 	appendStringInfo(sql,
-					 " AS template, c.level, c.entries, c.unresolved, a.agents, c.first_seen,"
+					 " AS template, c.level, c.entries, c.unresolved, c.agents, c.first_seen,"
 					 " c.last_seen, c.is_new, c.entries >= %d AS is_recurring, c.is_regressed,"
 					 " CASE WHEN c.is_ignored THEN 'ignored' WHEN c.is_regressed THEN 'regressed'"
 					 " WHEN c.unresolved = 0 THEN 'resolved' WHEN c.is_new THEN 'new'"
 					 " WHEN c.entries >= %d THEN 'recurring' ELSE 'ongoing' END AS status, c.sample_id"
-					 " FROM counted c JOIN agents a USING (g))",
+					 " FROM states c)",
 					 window->recurring_min, window->recurring_min);
 }
 
@@ -166,18 +174,16 @@ mals_summary(PG_FUNCTION_ARGS)
 		mals_append_literal(&sql, text_to_cstring(window.agent));
 		appendStringInfoString(&sql, "::text");
 	}
-	appendStringInfo(
+	appendStringInfoString(
 		&sql,
-		", 'total_errors', (SELECT count(*) FROM errors WHERE inside),"
+		", 'total_errors', (SELECT COALESCE(sum(entries)::bigint, 0) FROM kinds WHERE inside),"
 		" 'by_agent', (SELECT COALESCE(jsonb_agg(to_jsonb(x) ORDER BY x.errors DESC, x.agent_id),"
-		" '[]') FROM (SELECT agent_id, count(*) AS errors,"
-		" count(*) FILTER (WHERE level OPERATOR(%s.=) 'critical') AS critical,"
-		" count(*) FILTER (WHERE NOT resolved) AS unresolved"
-		" FROM errors WHERE inside GROUP BY agent_id) x),"
-		" 'unresolved_errors', jsonb_build_object('count', (SELECT count(*) FROM errors"
-		" WHERE inside AND NOT resolved), 'items', (SELECT COALESCE(jsonb_agg(to_jsonb(x)"
-		" ORDER BY x.ts DESC, x.id DESC), '[]') FROM (SELECT l.* FROM mals.logs l WHERE ",
-		mals_extension_schema());
+		" '[]') FROM (SELECT agent_id, sum(entries)::bigint AS errors,"
+		" sum(critical)::bigint AS critical, sum(unresolved)::bigint AS unresolved"
+		" FROM kinds WHERE inside GROUP BY agent_id) x),"
+		" 'unresolved_errors', jsonb_build_object('count', (SELECT COALESCE(sum(unresolved)::bigint, 0)"
+		" FROM kinds WHERE inside), 'items', (SELECT COALESCE(jsonb_agg(to_jsonb(x)"
+		" ORDER BY x.ts DESC, x.id DESC), '[]') FROM (SELECT l.* FROM mals.logs l WHERE ");
 	append_errors(&sql, &window, window.since);
 	appendStringInfo(&sql, " AND NOT l.resolved ORDER BY l.ts DESC, l.id DESC LIMIT %d) x))",
 					 SUMMARY_ITEMS);

@@ -98,25 +98,33 @@ prepare_unique(MalsTarget *target)
 }
 
 bool
+mals_target_is_free(MalsTarget *target, EState *estate, TupleTableSlot *slot, ItemPointer conflict)
+{
+	ItemPointerData none;
+	bool free;
+
+	if (!target->unique)
+		prepare_unique(target);
+	CHECK_FOR_INTERRUPTS();
+	ItemPointerSetInvalid(&none);
+	ItemPointerSetInvalid(conflict);
+	free = mals_check_index_constraints(target->rri, slot, estate, conflict, &none,
+										target->arbiters);
+	ResetPerTupleExprContext(estate);
+	return free;
+}
+
+bool
 mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *slot,
 						  ItemPointer conflict)
 {
 	ResultRelInfo *rri = target->rri;
 
-	if (!target->unique)
-		prepare_unique(target);
 	check_constraints(rri, slot, estate);
-	for (;;)
+	while (mals_target_is_free(target, estate, slot, conflict))
 	{
-		ItemPointerData none;
 		uint32 token;
 		bool clash = false;
-
-		CHECK_FOR_INTERRUPTS();
-		ItemPointerSetInvalid(&none);
-		ItemPointerSetInvalid(conflict);
-		if (!mals_check_index_constraints(rri, slot, estate, conflict, &none, target->arbiters))
-			return false;
 
 		token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
 		table_tuple_insert_speculative(rri->ri_RelationDesc, slot, GetCurrentCommandId(true), 0,
@@ -128,6 +136,7 @@ mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *sl
 		if (!clash)
 			return true;
 	}
+	return false;
 }
 
 bool

@@ -35,10 +35,13 @@ extern void mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlo
 							   int nslots, BulkInsertState bulk);
 
 /*
- * Writes one row unless its primary key is there already, waiting for a
- * transaction that is about to insert it. Returns whether it was written; if
- * not, conflict is the row that is in the way.
+ * Tells whether no row has the primary key of a slot, waiting for a
+ * transaction that is about to insert one. If not, conflict is that row.
  */
+extern bool mals_target_is_free(MalsTarget *target, EState *estate, TupleTableSlot *slot,
+								ItemPointer conflict);
+
+/* Writes one row if its primary key is free. Returns whether it was. */
 extern bool mals_target_insert_unique(MalsTarget *target, EState *estate, TupleTableSlot *slot,
 									  ItemPointer conflict);
 

@@ -305,6 +305,34 @@ claim_refused_key(MalsWriter *writer, MalsEntry *entry)
 	return false;
 }
 
+/*
+ * Tells whether an id that is refused now was stored when it was not, in an
+ * entry that the caller may know of; entry->id is then that id. Spoils the
+ * writer's slot.
+ */
+static bool
+was_stored(MalsWriter *writer, MalsEntry *entry)
+{
+	TimestampTz ts;
+	Partition *partition;
+	TupleTableSlot *slot;
+	ItemPointerData conflict;
+
+	if (!mals_uuid_timestamp(&entry->refused_id, &ts) ||
+		!OidIsValid(mals_partition_find(writer->entries, ts).partition))
+		return false;
+	partition = find_partition(writer, ts);
+	slot = partition->target.slot;
+	writer->slot->tts_values[COLUMN_ID] = UUIDPGetDatum(&entry->refused_id);
+	writer->slot->tts_values[COLUMN_TS] = TimestampTzGetDatum(ts);
+	copy_row(writer, partition, slot);
+	if (mals_target_is_free(&partition->target, writer->estate, slot, &conflict) ||
+		!may_know(writer, partition, &conflict))
+		return false;
+	entry->id = entry->refused_id;
+	return true;
+}
+
 bool
 mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 {
@@ -331,10 +359,13 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 		if (may_know(writer, partition, &conflict))
 			return false;
 		mals_entry_refuse_id(entry);
+	}
+	if (entry->has_refused_key)
+	{
+		if (was_stored(writer, entry) || !claim_refused_key(writer, entry))
+			return false;
 		fill_slot(writer, entry);
 	}
-	if (entry->has_refused_key && !claim_refused_key(writer, entry))
-		return false;
 
 	mals_sight(entry, writer->estate);
 	add_waiting(writer, partition,

@@ -1,5 +1,6 @@
 -- mals_export: its formats, its order, and that it streams
 SET datestyle = 'SQL, DMY';
+TRUNCATE mals.entries, mals._sights, mals._templates;
 SET timezone = 'Asia/Kathmandu';
 SET mals.max_past = '-1';
 BEGIN;

@@ -137,7 +137,7 @@ SELECT pg_temp.stored(mals_log('a', 'm')) -> 'metadata' AS metadata;
 SELECT pg_temp.stored(mals_log('a', 'm', metadata => '{"k": 2, "o": {"y": null}}')) -> 'metadata' AS metadata;
 SELECT pg_temp.stored(mals_log('a', 'm', metadata => '[1]')) -> 'metadata' AS metadata;
 SELECT pg_temp.stored(mals_log_json('{"agent_id": "a", "message": "m", "k": null, "z": 1, "context": {"host": "mine"}}')) -> 'metadata' AS metadata;
-SELECT pg_temp.stored(mals_log('a', 'm', NULL, repeat('c', 257))) -> 'metadata' - 'mals.category'::text AS metadata;
+SELECT (pg_temp.stored(mals_log('a', 'm', NULL, repeat('c', 257))) -> 'metadata') - 'mals.category'::text AS metadata;
 SAVEPOINT s;
 SET LOCAL mals.context = '{"host": "other"}';
 SELECT pg_temp.stored(mals_log('a', 'm')) -> 'metadata' AS metadata;

@@ -1,6 +1,7 @@
 -- mals_agents, mals_stats, mals_histogram and mals_facets against plain SQL
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
+TRUNCATE mals.entries, mals._sights, mals._templates;
 SET mals.max_past = '-1';
 BEGIN;
 -- 3,000 entries over five days, some at the same microsecond, partitions between
