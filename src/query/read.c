@@ -132,18 +132,53 @@ receive_nothing(DestReceiver *self)
 {
 }
 
-void
-mals_read(const char *sql, MalsRowTaker take, void *arg)
+/* Makes a receiver that hands rows to a taker. */
+static Receiver
+make_receiver(MalsRowTaker take, void *arg)
 {
 	Receiver receiver = {
 		{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
 		take,
 		arg};
+
+	return receiver;
+}
+
+void
+mals_read(const char *sql, MalsRowTaker take, void *arg)
+{
+	Receiver receiver = make_receiver(take, arg);
 	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+	SPI_finish();
+}
+
+void
+mals_read_kept(SPIPlanPtr *plan, const char *sql, Oid type, Datum value, MalsRowTaker take,
+			   void *arg)
+{
+	Receiver receiver = make_receiver(take, arg);
+	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (*plan == NULL)
+	{
+		SPIPlanPtr made = SPI_prepare_cursor(sql, 1, &type, CURSOR_OPT_GENERIC_PLAN);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "could not prepare: %s", sql);
+		*plan = made;
+	}
+	options.params = makeParamList(1);
+	options.params->params[0].value = value;
+	options.params->params[0].pflags = PARAM_FLAG_CONST;
+	options.params->params[0].ptype = type;
+	if (SPI_execute_plan_extended(*plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	SPI_finish();
 }

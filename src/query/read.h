@@ -12,6 +12,7 @@
 #include "mals_errors.h"
 
 #include "datatype/timestamp.h"
+#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
@@ -53,6 +54,14 @@ typedef void (*MalsRowTaker)(TupleTableSlot *row, void *arg);
 
 /* Runs a SELECT; every row is taken as it comes. */
 extern void mals_read(const char *sql, MalsRowTaker take, void *arg);
+
+/*
+ * Runs a SELECT with one parameter, $1, of a type; every row is taken as it
+ * comes. Its plan is kept in *plan for the session's next call, and fits any
+ * value: for statements that cost more to plan than to run.
+ */
+extern void mals_read_kept(SPIPlanPtr *plan, const char *sql, Oid type, Datum value,
+						   MalsRowTaker take, void *arg);
 
 /* A taker: puts the row into the result of a function whose ReturnSetInfo is given. */
 extern void mals_store_row(TupleTableSlot *row, void *result);

@@ -235,21 +235,25 @@ return_rows(const Trace *trace, ReturnSetInfo *result)
 	tuplesort_end(sort);
 }
 
-/* Returns the entries that meet a condition as a tree. */
-static Datum
-return_tree(FunctionCallInfo fcinfo, const char *condition)
+/* Makes an empty trace. */
+static void
+begin_trace(FunctionCallInfo fcinfo, Trace *trace)
 {
-	Trace trace = {.size = 64};
-
 	InitMaterializedSRF(fcinfo, 0);
-	trace.rows = tuplestore_begin_heap(false, false, work_mem);
-	trace.entries = palloc(trace.size * sizeof(TraceEntry));
-	mals_read(psprintf("SELECT l.* FROM mals.logs l WHERE %s ORDER BY l.ts, l.id", condition),
-			  take_entry, &trace);
-	place_entries(&trace);
-	return_rows(&trace, (ReturnSetInfo *) fcinfo->resultinfo);
-	tuplestore_end(trace.rows);
-	pfree(trace.entries);
+	memset(trace, 0, sizeof(*trace));
+	trace->size = 64;
+	trace->rows = tuplestore_begin_heap(false, false, work_mem);
+	trace->entries = palloc(trace->size * sizeof(TraceEntry));
+}
+
+/* Returns the entries that were taken as a tree. */
+static Datum
+return_tree(FunctionCallInfo fcinfo, Trace *trace)
+{
+	place_entries(trace);
+	return_rows(trace, (ReturnSetInfo *) fcinfo->resultinfo);
+	tuplestore_end(trace->rows);
+	pfree(trace->entries);
 	return (Datum) 0;
 }
 
@@ -257,15 +261,16 @@ return_tree(FunctionCallInfo fcinfo, const char *condition)
 Datum
 mals_trace(PG_FUNCTION_ARGS)
 {
-	StringInfoData condition;
+	static SPIPlanPtr plan = NULL;
+	Trace trace;
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("trace_id",
 						   "Give a trace id, or call mals_trace with a correlation id.");
-	initStringInfo(&condition);
-	appendStringInfoString(&condition, "l.trace_id = ");
-	mals_append_uuid(&condition, PG_GETARG_UUID_P(0));
-	return return_tree(fcinfo, condition.data);
+	begin_trace(fcinfo, &trace);
+	mals_read_kept(&plan, "SELECT l.* FROM mals.logs l WHERE l.trace_id = $1 ORDER BY l.ts, l.id",
+				   UUIDOID, PG_GETARG_DATUM(0), take_entry, &trace);
+	return return_tree(fcinfo, &trace);
 }
 
 /* SQL: the tree of a correlation id, or of a trace id given as text. */
@@ -275,6 +280,7 @@ mals_trace_text(PG_FUNCTION_ARGS)
 	MalsTerm term = {.kind = MALS_TERM_TRACE, .op = MALS_OP_EQ};
 	MalsCondition condition;
 	StringInfoData sql;
+	Trace trace;
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("correlation", "Give a correlation id or a trace id.");
@@ -282,6 +288,10 @@ mals_trace_text(PG_FUNCTION_ARGS)
 	term.flag = mals_uuid_parse(term.text, strlen(term.text), &term.uuid);
 	condition.terms = list_make1(&term);
 	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT l.* FROM mals.logs l WHERE ");
 	mals_condition_sql(&sql, &condition);
-	return return_tree(fcinfo, sql.data);
+	appendStringInfoString(&sql, " ORDER BY l.ts, l.id");
+	begin_trace(fcinfo, &trace);
+	mals_read(sql.data, take_entry, &trace);
+	return return_tree(fcinfo, &trace);
 }
