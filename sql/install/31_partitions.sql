@@ -8,7 +8,7 @@
 -- (agent_id, ts)         one agent's entries, newest first.
 -- (trace_id)             one trace, over all partitions.
 -- (correlation_id)       one request or task, over all partitions.
--- (ts) of errors         the latest errors, summaries.
+-- (ts, id) of errors     the latest errors, summaries.
 
 CREATE FUNCTION mals._partition_ddl(name text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -19,7 +19,7 @@ AS $$
     CREATE INDEX %3$I ON mals.%1$I (agent_id, ts);
     CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
     CREATE INDEX %5$I ON mals.%1$I (correlation_id) WHERE correlation_id IS NOT NULL;
-    CREATE INDEX %6$I ON mals.%1$I (ts) INCLUDE (id, created_at, fingerprint, agent_id, level)
+    CREATE INDEX %6$I ON mals.%1$I (ts, id) INCLUDE (created_at, fingerprint, agent_id, level)
       WHERE level OPERATOR(@extschema@.>=) 'error';
   $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
     name || '_errors')

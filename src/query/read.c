@@ -7,6 +7,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "mals_catalog.h"
 #include "entry/entry.h"
@@ -21,6 +22,21 @@ typedef struct Receiver
 	MalsRowTaker take;
 	void *arg;
 } Receiver;
+
+/* A plan that is kept for the session. */
+typedef struct KeptPlan
+{
+	char *sql;					/* in TopMemoryContext; NULL: the place is free */
+	SPIPlanPtr plan;
+	uint64 used;				/* the clock when it was used last */
+	int users;					/* how often it is being run now */
+} KeptPlan;
+
+#define KEPT_PLANS 16
+#define KEPT_LENGTH 4096
+
+static KeptPlan kept_plans[KEPT_PLANS];
+static uint64 plan_clock = 0;
 
 void
 mals_selection_init(MalsSelection *selection, TimestampTz since, TimestampTz until)
@@ -132,55 +148,92 @@ receive_nothing(DestReceiver *self)
 {
 }
 
-/* Makes a receiver that hands rows to a taker. */
-static Receiver
-make_receiver(MalsRowTaker take, void *arg)
+/* Finds the plan of a text among those kept, or makes it, in place of the one used longest ago. */
+static KeptPlan *
+find_plan(const char *sql, Oid type)
+{
+	KeptPlan *oldest = NULL;
+	SPIPlanPtr plan;
+
+	for (int i = 0; i < KEPT_PLANS; i++)
+	{
+		KeptPlan *kept = &kept_plans[i];
+
+		if (kept->sql != NULL && strcmp(kept->sql, sql) == 0)
+			return kept;
+		if (kept->users == 0 && (oldest == NULL || kept->used < oldest->used))
+			oldest = kept;
+	}
+	if (oldest == NULL || strlen(sql) > KEPT_LENGTH)
+		return NULL;
+	plan = SPI_prepare_cursor(sql, OidIsValid(type) ? 1 : 0, &type,
+							  OidIsValid(type) ? CURSOR_OPT_GENERIC_PLAN : 0);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare: %s", sql);
+	if (oldest->sql != NULL)
+	{
+		pfree(oldest->sql);
+		oldest->sql = NULL;
+		SPI_freeplan(oldest->plan);
+	}
+	oldest->plan = plan;
+	oldest->used = 0;
+	oldest->sql = MemoryContextStrdup(TopMemoryContext, sql);
+	SPI_keepplan(plan);
+	return oldest;
+}
+
+/* Runs a kept plan, which stays while it is run. */
+static int
+run_plan(KeptPlan *kept, const SPIExecuteOptions *options)
+{
+	int result;
+
+	kept->used = ++plan_clock;
+	kept->users++;
+	PG_TRY();
+	{
+		result = SPI_execute_plan_extended(kept->plan, options);
+	}
+	PG_FINALLY();
+	{
+		kept->users--;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+void
+mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *arg)
 {
 	Receiver receiver = {
 		{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
 		take,
 		arg};
+	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
+	KeptPlan *kept;
 
-	return receiver;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (OidIsValid(type))
+	{
+		options.params = makeParamList(1);
+		options.params->params[0].value = value;
+		options.params->params[0].isnull = false;
+		options.params->params[0].pflags = PARAM_FLAG_CONST;
+		options.params->params[0].ptype = type;
+	}
+	kept = find_plan(sql, type);
+	if ((kept != NULL ? run_plan(kept, &options) : SPI_execute_extended(sql, &options)) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not run: %s", sql);
+	SPI_finish();
 }
 
 void
 mals_read(const char *sql, MalsRowTaker take, void *arg)
 {
-	Receiver receiver = make_receiver(take, arg);
-	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", sql);
-	SPI_finish();
-}
-
-void
-mals_read_kept(SPIPlanPtr *plan, const char *sql, Oid type, Datum value, MalsRowTaker take,
-			   void *arg)
-{
-	Receiver receiver = make_receiver(take, arg);
-	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (*plan == NULL)
-	{
-		SPIPlanPtr made = SPI_prepare_cursor(sql, 1, &type, CURSOR_OPT_GENERIC_PLAN);
-
-		if (made == NULL || SPI_keepplan(made) != 0)
-			elog(ERROR, "could not prepare: %s", sql);
-		*plan = made;
-	}
-	options.params = makeParamList(1);
-	options.params->params[0].value = value;
-	options.params->params[0].pflags = PARAM_FLAG_CONST;
-	options.params->params[0].ptype = type;
-	if (SPI_execute_plan_extended(*plan, &options) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", sql);
-	SPI_finish();
+	mals_read_with(sql, InvalidOid, (Datum) 0, take, arg);
 }
 
 void

@@ -12,7 +12,6 @@
 #include "mals_errors.h"
 
 #include "datatype/timestamp.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
@@ -52,16 +51,15 @@ extern void mals_append_is_error(StringInfo sql);
 /* Takes a row of a query's result. What it allocates must not be in the current context. */
 typedef void (*MalsRowTaker)(TupleTableSlot *row, void *arg);
 
-/* Runs a SELECT; every row is taken as it comes. */
+/*
+ * Runs a SELECT; every row is taken as it comes. The plans of the texts that
+ * were run last are kept for the session: planning often costs more than what
+ * it is for, and people and programs ask the same again.
+ */
 extern void mals_read(const char *sql, MalsRowTaker take, void *arg);
 
-/*
- * Runs a SELECT with one parameter, $1, of a type; every row is taken as it
- * comes. Its plan is kept in *plan for the session's next call, and fits any
- * value: for statements that cost more to plan than to run.
- */
-extern void mals_read_kept(SPIPlanPtr *plan, const char *sql, Oid type, Datum value,
-						   MalsRowTaker take, void *arg);
+/* As mals_read, with a value of a type for $1; one plan serves all values. */
+extern void mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *arg);
 
 /* A taker: puts the row into the result of a function whose ReturnSetInfo is given. */
 extern void mals_store_row(TupleTableSlot *row, void *result);
