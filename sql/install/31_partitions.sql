@@ -29,9 +29,9 @@ AS $$
     CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
     CREATE INDEX %5$I ON mals.%1$I (correlation_id) WHERE correlation_id IS NOT NULL;
     CREATE INDEX %6$I ON mals.%1$I (ts, id) INCLUDE (created_at, fingerprint, agent_id, level)
-      WHERE level OPERATOR(@extschema@.>=) 'error';
+      WHERE level OPERATOR(%7$s.>=) 'error';
   $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
-    name || '_errors')
+    name || '_errors', '@extschema@')
 $$;
 COMMENT ON FUNCTION mals._partition_ddl(text) IS 'The statements that make an empty partition, not yet attached.';
 

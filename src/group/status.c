@@ -5,6 +5,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -23,9 +24,13 @@ static const char *const find_group =
 	"SELECT group_id FROM mals.templates WHERE fingerprint = $1"
 	" UNION ALL SELECT fingerprint FROM mals.entries WHERE fingerprint = $1 LIMIT 1";
 
-/* Counts the entries of group $1 up to $2 that are not resolved. */
-static const char *const count_unresolved =
+/*
+ * Counts the entries of group $1 up to $2 that its resolution at $2 resolves:
+ * not those that were resolved or opened one by one.
+ */
+static const char *const count_resolved =
 	"SELECT count(*) FROM mals.logs l WHERE l.ts <= $2 AND NOT l.resolved AND"
+	" NOT EXISTS (SELECT FROM mals.resolutions r WHERE r.entry_id = l.id) AND"
 	" (l.fingerprint = $1 OR l.fingerprint IN"
 	" (SELECT t.fingerprint FROM mals._templates t WHERE t.group_id = $1))";
 
@@ -90,10 +95,19 @@ name_argument(FunctionCallInfo fcinfo, int n, const char *name)
 
 /* Opens SPI for a statement that writes. */
 static void
-connect(void)
+connect(const char *what)
 {
+	if (XactReadOnly)
+		mals_error_read_only(what);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+}
+
+/* Keeps whoever changes groups (see fold.c) out to the end of the transaction. */
+static void
+lock_groups(void)
+{
+	run("LOCK TABLE mals._templates IN ROW EXCLUSIVE MODE", 0, NULL, NULL);
 }
 
 /* SQL: resolves a group up to now. */
@@ -103,12 +117,13 @@ mals_resolve_error(PG_FUNCTION_ARGS)
 	Datum args[4];
 	int64 count;
 
-	connect();
+	connect("mals_resolve_error()");
+	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = name_argument(fcinfo, 1, "resolved_by");
 	args[3] = PG_GETARG_DATUM(2);
-	run(count_unresolved, 2, args, NULL);
+	run(count_resolved, 2, args, NULL);
 	count = result();
 	run(resolve, 4, args, PG_ARGISNULL(2) ? "   n" : NULL);
 	SPI_finish();
@@ -125,7 +140,8 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until has passed already"),
 				errhint("Give a time to come, or leave it out to ignore the group for good."));
-	connect();
+	connect("mals_ignore_error()");
+	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = PG_GETARG_DATUM(1);
 	args[2] = name_argument(fcinfo, 2, "ignored_by");
@@ -141,7 +157,8 @@ mals_reopen_error(PG_FUNCTION_ARGS)
 	Datum group;
 	bool changed;
 
-	connect();
+	connect("mals_reopen_error()");
+	lock_groups();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	changed = run("DELETE FROM mals.error_status WHERE fingerprint = $1", 1, &group, NULL) > 0;
 	SPI_finish();
@@ -156,7 +173,7 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 	Datum args[2];
 	bool changed;
 
-	connect();
+	connect("mals_merge_groups()");
 	(void) mals_fold_sights();
 	changed = group_argument(fcinfo, 0, "a") != group_argument(fcinfo, 1, "b");
 	args[0] = PG_GETARG_DATUM(0);
@@ -177,7 +194,7 @@ mals_split_group(PG_FUNCTION_ARGS)
 	Datum group;
 	int64 parts;
 
-	connect();
+	connect("mals_split_group()");
 	(void) mals_fold_sights();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	run("SELECT count(*) FROM mals._templates WHERE group_id = $1", 1, &group, NULL);

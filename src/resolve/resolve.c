@@ -5,6 +5,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -97,10 +98,13 @@ require_id(FunctionCallInfo fcinfo, int arg)
 
 /* Sets the state of entries; returns how many were not in it. */
 static uint64
-set_entries(Datum *ids, int n, bool resolved, Datum by, Datum note, bool has_note)
+set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, Datum note,
+			bool has_note)
 {
 	Datum args[] = {0, 0, BoolGetDatum(resolved), by, note};
 
+	if (XactReadOnly)
+		mals_error_read_only(what);
 	return run(set_state, false, ids, n, lengthof(args), args, has_note ? NULL : "    n");
 }
 
@@ -111,7 +115,7 @@ mals_resolve(PG_FUNCTION_ARGS)
 	Datum id = require_id(fcinfo, 0);
 	Datum by = require_name(fcinfo, 1);
 
-	if (set_entries(&id, 1, true, by, PG_GETARG_DATUM(2), !PG_ARGISNULL(2)) > 0)
+	if (set_entries("mals_resolve()", &id, 1, true, by, PG_GETARG_DATUM(2), !PG_ARGISNULL(2)) > 0)
 		PG_RETURN_BOOL(true);
 	require_entry(id);
 	PG_RETURN_BOOL(false);
@@ -136,7 +140,8 @@ mals_resolve_batch(PG_FUNCTION_ARGS)
 		if (!nulls[i])
 			ids[given++] = ids[i];
 	}
-	PG_RETURN_INT64(set_entries(ids, given, true, by, PG_GETARG_DATUM(2), !PG_ARGISNULL(2)));
+	PG_RETURN_INT64(set_entries("mals_resolve_batch()", ids, given, true, by, PG_GETARG_DATUM(2),
+								!PG_ARGISNULL(2)));
 }
 
 /* SQL: opens an entry again. */
@@ -146,7 +151,7 @@ mals_unresolve(PG_FUNCTION_ARGS)
 	Datum id = require_id(fcinfo, 0);
 	Datum by = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 
-	if (set_entries(&id, 1, false, by, (Datum) 0, false) > 0)
+	if (set_entries("mals_unresolve()", &id, 1, false, by, (Datum) 0, false) > 0)
 		PG_RETURN_BOOL(true);
 	require_entry(id);
 	PG_RETURN_BOOL(false);

@@ -11,7 +11,8 @@
  *
  * What a transaction has appended is remembered as pending until it commits,
  * and forgotten where its (sub)transaction aborts. The memory is bounded: when
- * it is full it is emptied, and filled again by look-ups.
+ * it is full, or the tables are others than they were, it is emptied, and
+ * filled again by look-ups.
  */
 #include "mals_errors.h"
 
@@ -25,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -37,15 +39,21 @@
 
 #define MAX_KNOWN 65536
 
-/* A fingerprint that has been seen. */
-typedef struct Known
+/* A fingerprint that a transaction still open has appended, and in which part of it. */
+typedef struct Pending
 {
-	int64 fingerprint;			/* the key */
-	SubTransactionId pending;	/* who appended it; InvalidSubTransactionId: committed */
-} Known;
+	int64 fingerprint;
+	SubTransactionId subid;
+} Pending;
 
-static HTAB *known = NULL;
+static HTAB *known = NULL;		/* of int64 */
+static Oid known_tables[2];		/* what known tells of: mals._templates, mals._sights */
+static bool known_is_stale = false;
+
+/* Oldest first, so that those of a subtransaction are the last ones. */
+static Pending *pending = NULL;
 static int npending = 0;
+static int pending_size = 0;
 
 /* Makes the table of known fingerprints, empty. */
 static void
@@ -56,38 +64,48 @@ reset_known(void)
 	if (known != NULL)
 		hash_destroy(known);
 	known = NULL;
-	npending = 0;
+	known_tables[0] = mals_relation_oid("_templates");
+	known_tables[1] = mals_relation_oid("_sights");
+	known_is_stale = false;
 	control.keysize = sizeof(int64);
-	control.entrysize = sizeof(Known);
+	control.entrysize = sizeof(int64);
 	control.hcxt = TopMemoryContext;
 	known = hash_create("mals known fingerprints", 256, &control,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/*
- * Settles pending fingerprints of subtransactions from "from" on: gives them
- * to another one (InvalidSubTransactionId: they are committed) or forgets them.
- */
+/* Notes that one of the tables may be another than it was: dropped, emptied or made anew. */
 static void
-settle_pending(SubTransactionId from, bool keep, SubTransactionId heir)
+at_relation_change(Datum arg, Oid relation)
 {
-	HASH_SEQ_STATUS status;
-	Known *item;
+	if (relation == known_tables[0] || relation == known_tables[1] || relation == InvalidOid)
+		known_is_stale = true;
+}
 
-	if (npending == 0)
-		return;
-	hash_seq_init(&status, known);
-	while ((item = hash_seq_search(&status)) != NULL)
+/* Remembers a fingerprint until the subtransaction ends. */
+static void
+push_pending(int64 fingerprint)
+{
+	if (npending == pending_size)
 	{
-		if (item->pending == InvalidSubTransactionId || item->pending < from)
-			continue;
-		if (!keep || heir == InvalidSubTransactionId)
-			npending--;
-		if (keep)
-			item->pending = heir;
+		int size = Max(pending_size * 2, 64);
+
+		if (pending == NULL)
+			pending = MemoryContextAlloc(TopMemoryContext, size * sizeof(Pending));
 		else
-			(void) hash_search(known, &item->fingerprint, HASH_REMOVE, NULL);
+			pending = repalloc(pending, size * sizeof(Pending));
+		pending_size = size;
 	}
+	pending[npending].fingerprint = fingerprint;
+	pending[npending++].subid = GetCurrentSubTransactionId();
+}
+
+/* Forgets what subtransactions from "from" on have appended. */
+static void
+forget_pending(SubTransactionId from)
+{
+	while (npending > 0 && pending[npending - 1].subid >= from)
+		(void) hash_search(known, &pending[--npending].fingerprint, HASH_REMOVE, NULL);
 }
 
 /* Keeps what a transaction has appended if it commits here and now. */
@@ -95,9 +113,9 @@ static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT)
-		settle_pending(0, true, InvalidSubTransactionId);
+		npending = 0;
 	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		settle_pending(0, false, InvalidSubTransactionId);
+		forget_pending(InvalidSubTransactionId);
 }
 
 /* Hands what a subtransaction has appended to its parent, or forgets it. */
@@ -106,9 +124,12 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransaction
 					  void *arg)
 {
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
-		settle_pending(subid, true, parent);
+	{
+		for (int i = npending - 1; i >= 0 && pending[i].subid >= subid; i--)
+			pending[i].subid = parent;
+	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
-		settle_pending(subid, false, InvalidSubTransactionId);
+		forget_pending(subid);
 }
 
 void
@@ -116,6 +137,7 @@ mals_sights_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	CacheRegisterRelcacheCallback(at_relation_change, (Datum) 0);
 }
 
 /* Tells whether a table has a row for the fingerprint, by its index. */
@@ -167,11 +189,10 @@ append_sight(const MalsEntry *entry, EState *estate)
 void
 mals_sight(const MalsEntry *entry, EState *estate)
 {
-	Known *item;
-	bool found;
 	bool seen;
 
-	if (known == NULL || (npending == 0 && hash_get_num_entries(known) >= MAX_KNOWN))
+	if (known == NULL ||
+		(npending == 0 && (known_is_stale || hash_get_num_entries(known) >= MAX_KNOWN)))
 		reset_known();
 	if (hash_search(known, &entry->fingerprint, HASH_FIND, NULL) != NULL)
 		return;
@@ -182,7 +203,7 @@ mals_sight(const MalsEntry *entry, EState *estate)
 		append_sight(entry, estate);
 	if (hash_get_num_entries(known) >= MAX_KNOWN)
 		return;					/* all of them pending: not remembered, seen again */
-	item = hash_search(known, &entry->fingerprint, HASH_ENTER, &found);
-	item->pending = seen ? InvalidSubTransactionId : GetCurrentSubTransactionId();
-	npending += !seen;
+	(void) hash_search(known, &entry->fingerprint, HASH_ENTER, NULL);
+	if (!seen)
+		push_pending(entry->fingerprint);
 }

@@ -144,7 +144,20 @@ SELECT mals_log('a', 'A message that is rolled back', 'error') IS NOT NULL;
 SELECT count(*) FROM mals.templates WHERE template LIKE '%rolled back';
 ROLLBACK;
 
+-- entries that were opened again one by one do not become resolved
+BEGIN;
+SELECT mals_log('a', 'An error opened again', 'error') AS id \gset
+SELECT mals_log('a', 'An error opened again', 'error') AS other \gset
+SELECT mals_resolve(:'id'), mals_unresolve(:'id');
+SELECT mals_resolve_error(mals_fingerprint('An error opened again')) AS resolved;
+SELECT count(*) FILTER (WHERE resolved) AS resolved FROM mals.logs WHERE id IN (:'id', :'other');
+SELECT mals_resolve_error(mals_fingerprint('An error opened again')) AS resolved;
+ROLLBACK;
+
 -- errors
+BEGIN READ ONLY;
+SELECT mals_resolve_error(1);
+ROLLBACK;
 SELECT mals_resolve_error(NULL);
 SELECT mals_resolve_error(1);
 SELECT mals_resolve_error(1, '');
