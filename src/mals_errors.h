@@ -23,8 +23,8 @@
 
 /* Raises 22023 for an argument whose value is out of its range. */
 #define mals_error_range(arg, fmt, ...)                                                            \
-	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),                                       \
-			errmsg("%s is out of range", (arg)), errhint(fmt, ##__VA_ARGS__))
+	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", (arg)),  \
+			errhint(fmt, ##__VA_ARGS__))
 
 /* Raises 22004 for a required argument that is NULL. */
 #define mals_error_missing(arg, fmt, ...)                                                          \

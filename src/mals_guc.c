@@ -43,7 +43,7 @@ static char *retention_text = NULL;
 static char *trace_id_text = NULL;
 
 /* The parsed values. */
-static Jsonb *context_object = NULL;	/* in TopMemoryContext, made at first use */
+static Jsonb *context_object = NULL; /* in TopMemoryContext, made at first use */
 static bool has_default_level = false;
 static MalsLevel default_level;
 static MalsLevel min_level = MALS_LEVEL_TRACE;
@@ -88,13 +88,12 @@ parse_interval(const char *text, int64 *result)
 	memset(&itm, 0, sizeof(itm));
 	if (ParseDateTime(text, workbuf, sizeof(workbuf), field, ftype, MAXDATEFIELDS, &nf) != 0 ||
 		DecodeInterval(field, ftype, nf, INTERVAL_FULL_RANGE, &dtype, &itm) != 0 ||
-		dtype != DTK_DELTA || itmin2interval(&itm, &interval) != 0 ||
-		interval.month <= -120000 || interval.month >= 120000 || interval.day <= -3652500 ||
-		interval.day >= 3652500 || interval.time / USECS_PER_DAY <= -3652500 ||
-		interval.time / USECS_PER_DAY >= 3652500)
+		dtype != DTK_DELTA || itmin2interval(&itm, &interval) != 0 || interval.month <= -120000 ||
+		interval.month >= 120000 || interval.day <= -3652500 || interval.day >= 3652500 ||
+		interval.time / USECS_PER_DAY <= -3652500 || interval.time / USECS_PER_DAY >= 3652500)
 		return false;
-	*result = interval.time +
-		(interval.day + (int64) interval.month * DAYS_PER_MONTH) * USECS_PER_DAY;
+	*result =
+		interval.time + (interval.day + (int64) interval.month * DAYS_PER_MONTH) * USECS_PER_DAY;
 	return true;
 }
 
@@ -252,8 +251,8 @@ mals_context_object(void)
 {
 	if (context_object == NULL && is_set(context_text))
 	{
-		Jsonb *parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-														   CStringGetDatum(context_text)));
+		Jsonb *parsed =
+			DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(context_text)));
 
 		context_object = MemoryContextAlloc(TopMemoryContext, VARSIZE(parsed));
 		memcpy(context_object, parsed, VARSIZE(parsed));
@@ -306,9 +305,8 @@ mals_guc_init(void)
 				&mals_correlation_id, "", PGC_USERSET, NULL, NULL);
 	define_text("mals.level", "Level of entries that name none (default info).", &level_text, "",
 				PGC_USERSET, check_level, assign_level);
-	define_text("mals.max_future",
-				"How far ahead of the server's clock an entry's time may be.", &max_future_text,
-				"1 hour", PGC_SUSET, check_max_future, assign_max_future);
+	define_text("mals.max_future", "How far ahead of the server's clock an entry's time may be.",
+				&max_future_text, "1 hour", PGC_SUSET, check_max_future, assign_max_future);
 	DefineCustomIntVariable("mals.max_partitions",
 							"Most partitions that logging makes; entries that need more are stored "
 							"at the time they are received.",
@@ -321,15 +319,15 @@ mals_guc_init(void)
 				"trace", PGC_USERSET, check_level, assign_min_level);
 	define_text("mals.parent_id", "Parent entry of entries that name none.", &parent_id_text, "",
 				PGC_USERSET, check_uuid, assign_parent_id);
-	DefineCustomEnumVariable("mals.partition_interval", "Time that one new partition covers.",
-							 NULL, &mals_partition_interval, MALS_PARTITION_DAY,
-							 partition_intervals, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("mals.partition_interval", "Time that one new partition covers.", NULL,
+							 &mals_partition_interval, MALS_PARTITION_DAY, partition_intervals,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	define_text("mals.retention", "How long entries are kept.", &retention_text, "30 days",
 				PGC_SUSET, check_retention, assign_retention);
 	define_text("mals.session_key", "Session of entries that name none.", &mals_session_key, "",
 				PGC_USERSET, NULL, NULL);
-	define_text("mals.source", "Source of entries that name none (default api).", &mals_source,
-				"", PGC_USERSET, NULL, NULL);
+	define_text("mals.source", "Source of entries that name none (default api).", &mals_source, "",
+				PGC_USERSET, NULL, NULL);
 	define_text("mals.trace_id", "Trace of entries that name none.", &trace_id_text, "",
 				PGC_USERSET, check_uuid, assign_trace_id);
 	MarkGUCPrefixReserved("mals");

@@ -19,18 +19,18 @@ extern char *mals_category;
 extern char *mals_correlation_id;
 extern char *mals_session_key;
 extern char *mals_source;
-extern bool mals_default_level(MalsLevel *level);	/* mals.level; false: not set */
+extern bool mals_default_level(MalsLevel *level);    /* mals.level; false: not set */
 extern const pg_uuid_t *mals_default_trace_id(void); /* NULL: not set */
 extern const pg_uuid_t *mals_default_parent_id(void);
-extern Jsonb *mals_context_object(void);	/* mals.context, lives until it is changed; or NULL */
+extern Jsonb *mals_context_object(void); /* mals.context, lives until it is changed; or NULL */
 
 extern MalsLevel mals_min_level(void);
 
 /* The clock rule and partitions. */
 extern int mals_max_partitions;
-extern int64 mals_max_future;	/* microseconds */
-extern int64 mals_retention;	/* microseconds */
-extern int64 mals_max_past(void);	/* microseconds, or -1 for any age */
+extern int64 mals_max_future;     /* microseconds */
+extern int64 mals_retention;      /* microseconds */
+extern int64 mals_max_past(void); /* microseconds, or -1 for any age */
 
 typedef enum MalsPartitionUnit
 {

@@ -96,15 +96,14 @@ mals_new_correlation(PG_FUNCTION_ARGS)
 	text *kind;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("kind: a value is required"),
+		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("kind: a value is required"),
 				errhint("Leave it out for req, or give a word such as task."));
 	kind = PG_GETARG_TEXT_PP(0);
 	initStringInfo(&result);
 	appendBinaryStringInfo(&result, VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind));
 	if (result.len == 0 || result.len > 32 ||
-		strspn(result.data,
-			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != result.len)
+		strspn(result.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") !=
+			result.len)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("kind: \"%s\" is not 1 to 32 letters, digits, _ and -", result.data),
 				errhint("Use a word such as req or task."));

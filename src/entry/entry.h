@@ -24,7 +24,7 @@
 
 typedef struct MalsEntry
 {
-	int index;					/* place in its batch, from 0; -1 outside a batch */
+	int index; /* place in its batch, from 0; -1 outside a batch */
 
 	text *agent_id;
 	text *message;
@@ -32,17 +32,17 @@ typedef struct MalsEntry
 	text *source;
 	text *session_key;
 	text *correlation_id;
-	Jsonb *metadata;			/* any JSON value until finished, then an object */
+	Jsonb *metadata; /* any JSON value until finished, then an object */
 
 	pg_uuid_t id;
 	pg_uuid_t trace_id;
 	pg_uuid_t parent_id;
 	TimestampTz ts;
-	TimestampTz created_at;		/* set by finish */
-	int64 fingerprint;			/* set by finish */
+	TimestampTz created_at; /* set by finish */
+	int64 fingerprint;      /* set by finish */
 	MalsLevel level;
 
-	bool has_id;				/* given by the sender, so it may be stored already */
+	bool has_id; /* given by the sender, so it may be stored already */
 	bool has_trace_id;
 	bool has_parent_id;
 	bool has_ts;
@@ -89,7 +89,7 @@ extern void mals_entry_from_json(MalsEntry *entry, JsonbContainer *object);
  * records are counted from 0 over the whole request. The sink runs in a memory
  * context of one record: the entry is gone when it returns.
  */
-typedef void (*MalsEntrySink) (MalsEntry *entry, void *arg);
+typedef void (*MalsEntrySink)(MalsEntry *entry, void *arg);
 extern void mals_entries_from_otlp(Jsonb *request, MalsEntrySink sink, void *arg);
 
 /*
@@ -100,8 +100,8 @@ extern void mals_entries_from_otlp(Jsonb *request, MalsEntrySink sink, void *arg
 typedef struct MalsMerge MalsMerge;
 extern MalsMerge *mals_merge_begin(void);
 extern void mals_merge_object(MalsMerge *merge, JsonbContainer *object, const char *source);
-extern void mals_merge_value(MalsMerge *merge, const char *key, int keylen,
-							 const JsonbValue *value, const char *source);
+extern void mals_merge_value(MalsMerge *merge, const char *key, int keylen, const JsonbValue *value,
+							 const char *source);
 extern Jsonb *mals_merge_end(MalsMerge *merge);
 
 /* The same as a tree in memory (jbvObject); its values must not be jbvBinary. */
@@ -110,8 +110,9 @@ extern void mals_merge_end_value(MalsMerge *merge, JsonbValue *result);
 /* uuid.c: ids. A UUIDv7 whose 12 bits after the milliseconds carry the microseconds. */
 extern void mals_uuid_make(TimestampTz ts, pg_uuid_t *id);
 extern bool mals_uuid_timestamp(const pg_uuid_t *id, TimestampTz *ts); /* false: not version 7 */
-extern bool mals_uuid_holds(TimestampTz ts);	/* can an id carry this time? */
-extern bool mals_uuid_parse(const char *str, int len, pg_uuid_t *id); /* as uuid_in takes, no error */
+extern bool mals_uuid_holds(TimestampTz ts); /* can an id carry this time? */
+extern bool mals_uuid_parse(const char *str, int len,
+							pg_uuid_t *id); /* as uuid_in takes, no error */
 extern void mals_uuid_text(const pg_uuid_t *id, char buf[37]);
 
 #endif /* MALS_ENTRY_H */

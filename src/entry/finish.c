@@ -157,11 +157,11 @@ check_required(const MalsEntry *entry)
 				errmsg("%s: a value is required", mals_entry_field(entry, "message")),
 				errhint("Give the text to log; it may be empty."));
 	if (VARSIZE_ANY_EXHDR(entry->message) > MAX_MESSAGE_BYTES)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s: longer than 64 MB", mals_entry_field(entry, "message")),
-				errdetail("The message has %lld bytes.",
-						  (long long) VARSIZE_ANY_EXHDR(entry->message)),
-				errhint("Split the message, or store the data elsewhere and log a reference."));
+		ereport(
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("%s: longer than 64 MB", mals_entry_field(entry, "message")),
+			errdetail("The message has %lld bytes.", (long long) VARSIZE_ANY_EXHDR(entry->message)),
+			errhint("Split the message, or store the data elsewhere and log a reference."));
 }
 
 /* Checks a sender's id and takes the entry's time from it. */
@@ -198,7 +198,7 @@ clock_accepts(TimestampTz ts, TimestampTz now)
 	int64 max_past = mals_max_past();
 
 	return mals_uuid_holds(ts) && ts - now <= mals_max_future &&
-		(max_past < 0 || now - ts <= max_past) && mals_partition_available(ts);
+		   (max_past < 0 || now - ts <= max_past) && mals_partition_available(ts);
 }
 
 /* Hashes (agent_id, the sender's id) into a key that stands for a refused id. */
@@ -211,7 +211,7 @@ make_refused_key(MalsEntry *entry)
 
 	for (int i = 0; i < 2; i++)
 		part[i] = DatumGetUInt64(hash_any_extended(agent, len, i)) ^
-			DatumGetUInt64(hash_any_extended(entry->id.data, UUID_LEN, i + 2));
+				  DatumGetUInt64(hash_any_extended(entry->id.data, UUID_LEN, i + 2));
 	memcpy(entry->refused_key.data, part, UUID_LEN);
 	entry->refused_id = entry->id;
 	entry->has_refused_key = true;
@@ -293,8 +293,8 @@ settle_metadata(MalsEntry *entry, const Additions *additions)
 
 	merge = mals_merge_begin();
 	for (int i = 0; i < additions->n; i++)
-		mals_merge_value(merge, additions->key[i], strlen(additions->key[i]),
-						 &additions->value[i], NULL);
+		mals_merge_value(merge, additions->key[i], strlen(additions->key[i]), &additions->value[i],
+						 NULL);
 	if (entry->metadata != NULL && object)
 		mals_merge_object(merge, &entry->metadata->root, "metadata");
 	else if (entry->metadata != NULL)
@@ -342,7 +342,6 @@ mals_entry_finish(MalsEntry *entry)
 	cut_column(&entry->correlation_id, "mals.correlation_id", &additions);
 	settle_metadata(entry, &additions);
 	entry->fingerprint = mals_fingerprint_entry(VARDATA_ANY(entry->message),
-												VARSIZE_ANY_EXHDR(entry->message),
-												entry->metadata);
+												VARSIZE_ANY_EXHDR(entry->message), entry->metadata);
 	return true;
 }

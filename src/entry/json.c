@@ -234,8 +234,7 @@ take_level(Reader *reader, MalsEntry *entry)
 		if (*field != F_SEVERITY)
 			ereport(ERROR, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					errmsg("%s: invalid input syntax for type mals_level: \"%s\" is none of %s",
-						   mals_entry_field(entry, "level"), value_text(value),
-						   MALS_LEVEL_NAMES),
+						   mals_entry_field(entry, "level"), value_text(value), MALS_LEVEL_NAMES),
 					errhint("A level may also be one of the aliases of these, or one of Python's "
 							"numbers."));
 	}

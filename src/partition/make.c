@@ -223,8 +223,8 @@ create_partition(const MalsPlace *place)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	arg = CStringGetTextDatum(name);
-	if (SPI_execute_with_args("SELECT mals._partition_ddl($1)", 1, &argtype, &arg, NULL, true,
-							  1) != SPI_OK_SELECT ||
+	if (SPI_execute_with_args("SELECT mals._partition_ddl($1)", 1, &argtype, &arg, NULL, true, 1) !=
+			SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "mals._partition_ddl failed");
 	ddl = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -309,7 +309,7 @@ held_by_me(void)
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(oid));
 	Relation entries = table_open(oid, AccessShareLock);
 	bool held = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) ||
-		CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
+				CheckRelationLockedByMe(entries, ShareUpdateExclusiveLock, true);
 
 	table_close(entries, AccessShareLock);
 	ReleaseSysCache(tuple);

@@ -16,9 +16,9 @@ extern Oid mals_relation_oid(const char *name);
 /* A partition, or the gap between two, that holds a time. */
 typedef struct MalsPlace
 {
-	Oid partition;				/* InvalidOid: a gap */
-	TimestampTz from;			/* inclusive; DT_NOBEGIN: unbounded */
-	TimestampTz to;				/* exclusive; DT_NOEND: unbounded */
+	Oid partition;    /* InvalidOid: a gap */
+	TimestampTz from; /* inclusive; DT_NOBEGIN: unbounded */
+	TimestampTz to;   /* exclusive; DT_NOEND: unbounded */
 } MalsPlace;
 
 /* Finds the place of a time. entries is mals.entries, opened and locked by the caller. */

@@ -33,9 +33,9 @@ typedef struct Window
 {
 	TimestampTz before;
 	TimestampTz since;
-	TimestampTz until;			/* DT_NOEND: no bound */
-	TimestampTz end;			/* until, or the time of the call */
-	text *agent;				/* or NULL */
+	TimestampTz until; /* DT_NOEND: no bound */
+	TimestampTz end;   /* until, or the time of the call */
+	text *agent;       /* or NULL */
 	int recurring_min;
 } Window;
 
@@ -84,14 +84,15 @@ append_groups(StringInfo sql, const Window *window)
 {
 	char *schema = mals_extension_schema();
 
-	appendStringInfo(sql,
-					 "WITH counted AS MATERIALIZED (SELECT l.fingerprint, l.agent_id,"
-					 " count(*) AS entries, %s.max(l.level) AS level,"
-					 " count(*) FILTER (WHERE l.level OPERATOR(%s.=) 'critical') AS critical,"
-					 " count(*) FILTER (WHERE NOT l.resolved) AS unresolved,"
-					 " min(l.ts) AS first_seen, max(l.ts) AS last_seen,"
-					 " max(LEAST(l.ts, l.created_at)) AS newest, mals._max(l.id) AS sample_id, l.ts >= ",
-					 schema, schema);
+	appendStringInfo(
+		sql,
+		"WITH counted AS MATERIALIZED (SELECT l.fingerprint, l.agent_id,"
+		" count(*) AS entries, %s.max(l.level) AS level,"
+		" count(*) FILTER (WHERE l.level OPERATOR(%s.=) 'critical') AS critical,"
+		" count(*) FILTER (WHERE NOT l.resolved) AS unresolved,"
+		" min(l.ts) AS first_seen, max(l.ts) AS last_seen,"
+		" max(LEAST(l.ts, l.created_at)) AS newest, mals._max(l.id) AS sample_id, l.ts >= ",
+		schema, schema);
 	mals_append_timestamp(sql, window->since);
 	appendStringInfoString(sql, " AS inside FROM mals.logs l WHERE ");
 	append_errors(sql, window, window->before);
@@ -116,14 +117,15 @@ append_groups(StringInfo sql, const Window *window)
 		" groups AS (SELECT c.g AS fingerprint, ",
 		schema);
 	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g");
-	appendStringInfo(sql,
-					 " AS template, c.level, c.entries, c.unresolved, c.agents, c.first_seen,"
-					 " c.last_seen, c.is_new, c.entries >= %d AS is_recurring, c.is_regressed,"
-					 " CASE WHEN c.is_ignored THEN 'ignored' WHEN c.is_regressed THEN 'regressed'"
-					 " WHEN c.unresolved = 0 THEN 'resolved' WHEN c.is_new THEN 'new'"
-					 " WHEN c.entries >= %d THEN 'recurring' ELSE 'ongoing' END AS status, c.sample_id"
-					 " FROM states c)",
-					 window->recurring_min, window->recurring_min);
+	appendStringInfo(
+		sql,
+		" AS template, c.level, c.entries, c.unresolved, c.agents, c.first_seen,"
+		" c.last_seen, c.is_new, c.entries >= %d AS is_recurring, c.is_regressed,"
+		" CASE WHEN c.is_ignored THEN 'ignored' WHEN c.is_regressed THEN 'regressed'"
+		" WHEN c.unresolved = 0 THEN 'resolved' WHEN c.is_new THEN 'new'"
+		" WHEN c.entries >= %d THEN 'recurring' ELSE 'ongoing' END AS status, c.sample_id"
+		" FROM states c)",
+		window->recurring_min, window->recurring_min);
 }
 
 /* SQL: the groups of errors of a window. */
@@ -181,7 +183,8 @@ mals_summary(PG_FUNCTION_ARGS)
 		" '[]') FROM (SELECT agent_id, sum(entries)::bigint AS errors,"
 		" sum(critical)::bigint AS critical, sum(unresolved)::bigint AS unresolved"
 		" FROM kinds WHERE inside GROUP BY agent_id) x),"
-		" 'unresolved_errors', jsonb_build_object('count', (SELECT COALESCE(sum(unresolved)::bigint, 0)"
+		" 'unresolved_errors', jsonb_build_object('count', (SELECT "
+		"COALESCE(sum(unresolved)::bigint, 0)"
 		" FROM kinds WHERE inside), 'items', (SELECT COALESCE(jsonb_agg(to_jsonb(x)"
 		" ORDER BY x.ts DESC, x.id DESC), '[]') FROM (SELECT l.* FROM mals.logs l WHERE ");
 	append_errors(&sql, &window, window.since);
@@ -211,23 +214,23 @@ mals_patterns(PG_FUNCTION_ARGS)
 					 " max(l.ts) AS last_seen FROM mals.logs l WHERE ",
 					 schema);
 	mals_selection_append(&sql, &selection);
-	appendStringInfo(&sql,
-					 " GROUP BY 1, 2), groups AS MATERIALIZED (SELECT COALESCE(t.group_id,"
-					 " k.fingerprint) AS g, %s.max(k.level) AS level, sum(k.entries)::bigint AS entries,"
-					 " array_agg(DISTINCT k.agent ORDER BY k.agent) AS agents,"
-					 " array_agg(DISTINCT k.fingerprint) AS fingerprints,"
-					 " min(k.first_seen) AS first_seen, max(k.last_seen) AS last_seen"
-					 " FROM kinds k LEFT JOIN mals._templates t USING (fingerprint) GROUP BY 1"
-					 " ORDER BY 3 DESC, 1 LIMIT " INT64_FORMAT ") SELECT p.g, ",
-					 schema, max_rows);
+	appendStringInfo(
+		&sql,
+		" GROUP BY 1, 2), groups AS MATERIALIZED (SELECT COALESCE(t.group_id,"
+		" k.fingerprint) AS g, %s.max(k.level) AS level, sum(k.entries)::bigint AS entries,"
+		" array_agg(DISTINCT k.agent ORDER BY k.agent) AS agents,"
+		" array_agg(DISTINCT k.fingerprint) AS fingerprints,"
+		" min(k.first_seen) AS first_seen, max(k.last_seen) AS last_seen"
+		" FROM kinds k LEFT JOIN mals._templates t USING (fingerprint) GROUP BY 1"
+		" ORDER BY 3 DESC, 1 LIMIT " INT64_FORMAT ") SELECT p.g, ",
+		schema, max_rows);
 	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g");
-	appendStringInfoString(&sql,
-						   ", p.level, p.entries, p.agents, p.first_seen, p.last_seen,"
-						   " (SELECT l.id FROM mals.logs l WHERE ");
+	appendStringInfoString(&sql, ", p.level, p.entries, p.agents, p.first_seen, p.last_seen,"
+								 " (SELECT l.id FROM mals.logs l WHERE ");
 	mals_selection_append(&sql, &selection);
-	appendStringInfoString(&sql,
-						   " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
-						   " ORDER BY l.id DESC LIMIT 1) FROM groups p ORDER BY p.entries DESC, p.g");
+	appendStringInfoString(
+		&sql, " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
+			  " ORDER BY l.id DESC LIMIT 1) FROM groups p ORDER BY p.entries DESC, p.g");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }

@@ -26,10 +26,10 @@ typedef struct Receiver
 /* A plan that is kept for the session. */
 typedef struct KeptPlan
 {
-	char *sql;					/* in TopMemoryContext; NULL: the place is free */
+	char *sql; /* in TopMemoryContext; NULL: the place is free */
 	SPIPlanPtr plan;
-	uint64 used;				/* the clock when it was used last */
-	int users;					/* how often it is being run now */
+	uint64 used; /* the clock when it was used last */
+	int users;   /* how often it is being run now */
 } KeptPlan;
 
 #define KEPT_PLANS 16

@@ -98,8 +98,7 @@ require_id(FunctionCallInfo fcinfo, int arg)
 
 /* Sets the state of entries; returns how many were not in it. */
 static uint64
-set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, Datum note,
-			bool has_note)
+set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, Datum note, bool has_note)
 {
 	Datum args[] = {0, 0, BoolGetDatum(resolved), by, note};
 

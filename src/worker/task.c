@@ -24,7 +24,7 @@
 #include "partition/partition.h"
 #include "worker/worker.h"
 
-#define TASK_MAGIC 0x6d616c73	/* "mals" */
+#define TASK_MAGIC 0x6d616c73 /* "mals" */
 
 typedef struct Task
 {
@@ -36,7 +36,7 @@ typedef struct Task
 	/* written by the worker */
 	bool done;
 	int64 result;
-	int sqlerrcode;				/* 0 unless it failed */
+	int sqlerrcode; /* 0 unless it failed */
 	char message[512];
 	char hint[256];
 } Task;
@@ -61,7 +61,7 @@ make_partitions(const MalsTaskArguments *arguments)
 }
 
 /* What each kind of task calls, in MalsTaskKind's order. */
-static int64 (*const task_functions[]) (const MalsTaskArguments *) = {
+static int64 (*const task_functions[])(const MalsTaskArguments *) = {
 	make_partitions,
 };
 
@@ -104,7 +104,7 @@ mals_task_main(Datum handle)
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "mals task");
 	segment = dsm_attach(DatumGetUInt32(handle));
 	if (segment == NULL)
-		return;					/* the caller has gone */
+		return; /* the caller has gone */
 	dsm_pin_mapping(segment);
 	task = dsm_segment_address(segment);
 	if (task->magic != TASK_MAGIC)
@@ -157,17 +157,18 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 				errmsg("postmaster died while a background worker of mals was at work"));
 
 	if (task->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("another session holds a lock on mals.entries that keeps a background worker "
-					   "out"),
-				errdetail("The worker gave up after 5 seconds."),
-				errhint("Find the session in pg_locks, and try again when it has ended its "
-						"transaction."));
+		ereport(
+			ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			errmsg("another session holds a lock on mals.entries that keeps a background worker "
+				   "out"),
+			errdetail("The worker gave up after 5 seconds."),
+			errhint("Find the session in pg_locks, and try again when it has ended its "
+					"transaction."));
 	if (task->sqlerrcode != 0)
 		ereport(ERROR, errcode(task->sqlerrcode), errmsg("%s", pstrdup(task->message)),
 				errdetail("The error was raised in a background worker of mals."),
 				errhint("%s", task->hint[0] ? pstrdup(task->hint)
-							: "See the server's log for the rest of its report."));
+											: "See the server's log for the rest of its report."));
 	if (!task->done)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("a background worker of mals stopped before its task was done"),

@@ -13,14 +13,14 @@
 /* What a worker can be asked to do; task.c has the table of functions. */
 typedef enum MalsTaskKind
 {
-	MALS_TASK_MAKE_PARTITIONS,	/* from, to, unit; result: partitions made */
+	MALS_TASK_MAKE_PARTITIONS, /* from, to, unit; result: partitions made */
 } MalsTaskKind;
 
 typedef struct MalsTaskArguments
 {
 	TimestampTz from;
 	TimestampTz to;
-	int unit;					/* MalsPartitionUnit */
+	int unit; /* MalsPartitionUnit */
 } MalsTaskArguments;
 
 /*

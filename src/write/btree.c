@@ -81,7 +81,7 @@ is_between(Relation rel, BTInsertState state, OffsetNumber offset)
 
 	key->scantid = NULL;
 	result = offset > P_FIRSTDATAKEY(opaque) &&
-		_bt_compare(rel, key, page, OffsetNumberPrev(offset)) > 0;
+			 _bt_compare(rel, key, page, OffsetNumberPrev(offset)) > 0;
 	if (result && offset <= PageGetMaxOffsetNumber(page))
 		result = _bt_compare(rel, key, page, offset) < 0;
 	else if (result && !P_RIGHTMOST(opaque))

@@ -23,10 +23,10 @@
 typedef struct IndexRow
 {
 	TupleTableSlot *slot;
-	uint64 key;					/* the first column's leading bytes, or its value */
-	const char *bytes;			/* all of its bytes */
+	uint64 key;        /* the first column's leading bytes, or its value */
+	const char *bytes; /* all of its bytes */
 	int nbytes;
-	int place;					/* among the rows that came */
+	int place; /* among the rows that came */
 } IndexRow;
 
 /* Gives a value's first bytes as a number that orders as they do. */

@@ -20,7 +20,7 @@ PG_FUNCTION_INFO_V1(mals_log_otlp);
 typedef struct Batch
 {
 	MalsWriter *writer;
-	MemoryContext scratch;		/* of one entry, reset after it */
+	MemoryContext scratch; /* of one entry, reset after it */
 	int64 stored;
 } Batch;
 
@@ -58,8 +58,8 @@ static MemoryContext
 batch_begin(Batch *batch, const char *what)
 {
 	batch->writer = mals_writer_begin(what);
-	batch->scratch = AllocSetContextCreate(CurrentMemoryContext, "mals entry",
-										   ALLOCSET_DEFAULT_SIZES);
+	batch->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "mals entry", ALLOCSET_DEFAULT_SIZES);
 	batch->stored = 0;
 	return MemoryContextSwitchTo(batch->scratch);
 }

@@ -19,7 +19,7 @@
 struct MalsPolicy
 {
 	ExprContext *context;
-	List *checks;				/* of ExprState, all must be true */
+	List *checks; /* of ExprState, all must be true */
 };
 
 /* Asks core which policies an INSERT of the current user must pass. */
@@ -64,7 +64,7 @@ mals_policy_begin(Oid entries, EState *estate)
 	policy = palloc(sizeof(MalsPolicy));
 	policy->context = GetPerTupleExprContext(estate);
 	policy->checks = NIL;
-	foreach(lc, find_checks(entries))
+	foreach (lc, find_checks(entries))
 	{
 		WithCheckOption *check = lfirst_node(WithCheckOption, lc);
 
@@ -79,7 +79,7 @@ mals_policy_allows(MalsPolicy *policy, TupleTableSlot *slot)
 	ListCell *lc;
 
 	policy->context->ecxt_scantuple = slot;
-	foreach(lc, policy->checks)
+	foreach (lc, policy->checks)
 	{
 		bool isnull;
 		Datum result = ExecEvalExprSwitchContext(lfirst(lc), policy->context, &isnull);

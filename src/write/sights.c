@@ -46,8 +46,8 @@ typedef struct Pending
 	SubTransactionId subid;
 } Pending;
 
-static HTAB *known = NULL;		/* of int64 */
-static Oid known_tables[2];		/* what known tells of: mals._templates, mals._sights */
+static HTAB *known = NULL;  /* of int64 */
+static Oid known_tables[2]; /* what known tells of: mals._templates, mals._sights */
 static bool known_is_stale = false;
 
 /* Oldest first, so that those of a subtransaction are the last ones. */
@@ -169,8 +169,7 @@ append_sight(const MalsEntry *entry, EState *estate)
 	StringInfoData template;
 
 	initStringInfo(&template);
-	mals_template_append(&template, VARDATA_ANY(entry->message),
-						 VARSIZE_ANY_EXHDR(entry->message));
+	mals_template_append(&template, VARDATA_ANY(entry->message), VARSIZE_ANY_EXHDR(entry->message));
 	mals_target_open(&target, RelationGetRelid(rel));
 	slot = ExecClearTuple(target.slot);
 	memset(slot->tts_isnull, 0, slot->tts_tupleDescriptor->natts * sizeof(bool));
@@ -198,11 +197,11 @@ mals_sight(const MalsEntry *entry, EState *estate)
 		return;
 
 	seen = is_in("_templates", "_templates_pkey", entry->fingerprint) ||
-		is_in("_sights", "_sights_fingerprint", entry->fingerprint);
+		   is_in("_sights", "_sights_fingerprint", entry->fingerprint);
 	if (!seen)
 		append_sight(entry, estate);
 	if (hash_get_num_entries(known) >= MAX_KNOWN)
-		return;					/* all of them pending: not remembered, seen again */
+		return; /* all of them pending: not remembered, seen again */
 	(void) hash_search(known, &entry->fingerprint, HASH_ENTER, NULL);
 	if (!seen)
 		push_pending(entry->fingerprint);

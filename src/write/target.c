@@ -31,10 +31,10 @@ mals_target_open(MalsTarget *target, Oid relation)
 	for (int i = 0; i < target->rri->ri_NumIndices; i++)
 	{
 		if (!target->rri->ri_IndexRelationDescs[i]->rd_index->indimmediate)
-			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("table \"%s\" has a deferrable constraint",
-						   RelationGetRelationName(rel)),
-					errhint("Make it NOT DEFERRABLE: mals checks constraints at once."));
+			ereport(
+				ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("table \"%s\" has a deferrable constraint", RelationGetRelationName(rel)),
+				errhint("Make it NOT DEFERRABLE: mals checks constraints at once."));
 	}
 }
 
@@ -108,8 +108,8 @@ mals_target_is_free(MalsTarget *target, EState *estate, TupleTableSlot *slot, It
 	CHECK_FOR_INTERRUPTS();
 	ItemPointerSetInvalid(&none);
 	ItemPointerSetInvalid(conflict);
-	free = mals_check_index_constraints(target->rri, slot, estate, conflict, &none,
-										target->arbiters);
+	free =
+		mals_check_index_constraints(target->rri, slot, estate, conflict, &none, target->arbiters);
 	ResetPerTupleExprContext(estate);
 	return free;
 }

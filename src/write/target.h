@@ -18,9 +18,9 @@
 typedef struct MalsTarget
 {
 	ResultRelInfo *rri;
-	TupleTableSlot *slot;		/* in the table's own layout */
-	List *arbiters;				/* its primary key, once opened for unique inserts */
-	bool unique;				/* opened for unique inserts */
+	TupleTableSlot *slot; /* in the table's own layout */
+	List *arbiters;       /* its primary key, once opened for unique inserts */
+	bool unique;          /* opened for unique inserts */
 } MalsTarget;
 
 /*

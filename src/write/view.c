@@ -60,7 +60,7 @@ typedef struct Statement
 	SubTransactionId subid;
 } Statement;
 
-static Statement *statements = NULL;	/* the stack's top */
+static Statement *statements = NULL; /* the stack's top */
 
 /* Forgets the writers of a transaction that has ended. */
 static void
@@ -104,9 +104,10 @@ mals_write_init(void)
 static void
 not_a_view(void)
 {
-	ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			errmsg("this function of mals can only be called as a trigger of mals.logs or mals.inbox"),
-			errhint("INSERT into mals.logs or mals.inbox."));
+	ereport(
+		ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		errmsg("this function of mals can only be called as a trigger of mals.logs or mals.inbox"),
+		errhint("INSERT into mals.logs or mals.inbox."));
 }
 
 /* Gives what a trigger function is called with. */
@@ -204,10 +205,10 @@ entry_from_row(MalsEntry *entry, const Datum *values, const bool *nulls)
 	mals_entry_init(entry, -1);
 	if (!nulls[LOGS_RESOLVED] || !nulls[LOGS_RESOLVED_AT] || !nulls[LOGS_RESOLVED_BY])
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s cannot be given for a new entry",
-					   !nulls[LOGS_RESOLVED]	  ? "resolved"
-						   : !nulls[LOGS_RESOLVED_AT] ? "resolved_at"
-													  : "resolved_by"),
+				errmsg("%s cannot be given for a new entry", !nulls[LOGS_RESOLVED] ? "resolved"
+															 : !nulls[LOGS_RESOLVED_AT]
+																 ? "resolved_at"
+																 : "resolved_by"),
 				errhint("Log the entry first, then call mals_resolve with its id."));
 	entry->has_id = uuid_column(values, nulls, LOGS_ID, &entry->id);
 	entry->has_ts = !nulls[LOGS_TS];
@@ -252,8 +253,7 @@ row_from_entry(const MalsEntry *entry, TupleDesc layout, Datum *values, bool *nu
 	values[LOGS_FINGERPRINT] = Int64GetDatum(entry->fingerprint);
 	values[LOGS_RESOLVED] = BoolGetDatum(false);
 	return_column(values, nulls, LOGS_CATEGORY, entry->category != NULL, entry->category);
-	return_column(values, nulls, LOGS_SESSION_KEY, entry->session_key != NULL,
-				  entry->session_key);
+	return_column(values, nulls, LOGS_SESSION_KEY, entry->session_key != NULL, entry->session_key);
 	return_column(values, nulls, LOGS_TRACE_ID, entry->has_trace_id, &entry->trace_id);
 	return_column(values, nulls, LOGS_PARENT_ID, entry->has_parent_id, &entry->parent_id);
 	return_column(values, nulls, LOGS_CORRELATION_ID, entry->correlation_id != NULL,
@@ -292,8 +292,8 @@ mals_insert_json(PG_FUNCTION_ARGS)
 	Statement *statement = *find_statement(trigger);
 	MalsEntry entry;
 	bool isnull;
-	Datum value = heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation),
-							   &isnull);
+	Datum value =
+		heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull);
 
 	if (isnull)
 		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

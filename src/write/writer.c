@@ -59,24 +59,24 @@ typedef struct Partition
 {
 	MalsPlace place;
 	MalsTarget target;
-	TupleConversionMap *map;	/* from mals.entries' layout; NULL: the same */
-	TupleConversionMap *unmap;	/* and back */
-	TupleDesc layout;			/* a copy, not counted */
-	TupleTableSlot **waiting;	/* MAX_WAITING slots, made as needed */
+	TupleConversionMap *map;   /* from mals.entries' layout; NULL: the same */
+	TupleConversionMap *unmap; /* and back */
+	TupleDesc layout;          /* a copy, not counted */
+	TupleTableSlot **waiting;  /* MAX_WAITING slots, made as needed */
 	int nslots;
 	int nwaiting;
-	BulkInsertState bulk;		/* NULL until many rows come at once */
+	BulkInsertState bulk; /* NULL until many rows come at once */
 } Partition;
 
 struct MalsWriter
 {
-	MemoryContext context;		/* owns all below */
+	MemoryContext context; /* owns all below */
 	EState *estate;
 	Relation entries;
-	TupleTableSlot *slot;		/* an entry in mals.entries' layout */
+	TupleTableSlot *slot; /* an entry in mals.entries' layout */
 	MalsPolicy *policy;
-	List *partitions;			/* of Partition, last used first */
-	MalsTarget refused;			/* mals._refused_ids, open if rri is set */
+	List *partitions;   /* of Partition, last used first */
+	MalsTarget refused; /* mals._refused_ids, open if rri is set */
 	int nwaiting;
 	Size waiting_bytes;
 };
@@ -158,7 +158,7 @@ find_partition(MalsWriter *writer, TimestampTz ts)
 {
 	ListCell *lc;
 
-	foreach(lc, writer->partitions)
+	foreach (lc, writer->partitions)
 	{
 		Partition *partition = lfirst(lc);
 
@@ -368,8 +368,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 	}
 
 	mals_sight(entry, writer->estate);
-	add_waiting(writer, partition,
-				VARSIZE_ANY(entry->message) + VARSIZE_ANY(entry->metadata));
+	add_waiting(writer, partition, VARSIZE_ANY(entry->message) + VARSIZE_ANY(entry->metadata));
 	return true;
 }
 
@@ -379,7 +378,7 @@ mals_writer_flush(MalsWriter *writer)
 	ListCell *lc;
 
 	CHECK_FOR_INTERRUPTS();
-	foreach(lc, writer->partitions)
+	foreach (lc, writer->partitions)
 	{
 		Partition *partition = lfirst(lc);
 
@@ -408,7 +407,7 @@ mals_writer_end(MalsWriter *writer)
 	ListCell *lc;
 
 	mals_writer_flush(writer);
-	foreach(lc, writer->partitions)
+	foreach (lc, writer->partitions)
 	{
 		Partition *partition = lfirst(lc);
 
