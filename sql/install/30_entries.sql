@@ -61,6 +61,7 @@ CREATE TABLE mals._refused_ids (
   entry_id uuid        NOT NULL
 );
 COMMENT ON TABLE mals._refused_ids IS 'Ids that senders gave and the clock rule refused, and the entries stored instead.';
+SELECT pg_catalog.pg_extension_config_dump('mals._refused_ids', '');
 
 -- An entry is resolved if it was resolved by hand, and else if its group was
 -- resolved at that time or later. All joins are on unique keys, so that the
