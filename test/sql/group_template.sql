@@ -87,7 +87,7 @@ INSERT INTO pair VALUES
   (true, '{"event":"tool_call","id":"call_9aXb2QpL","tool":"bash","duration_ms":812,"ok":true}',
          '{"event": "tool_call", "id": "call_Zk71mmTe", "tool": "bash", "duration_ms": 30411, "ok": false}'),
   (true, 'Connection to 10.0.3.17:5432 refused (attempt 3/5), retrying in 2.5s', 'Connection to [2001:db8::17]:5432 refused (attempt 4/5), retrying in 10 s'),
-  (true, 'Wrote 1,482 bytes to /tmp/work/out/report.md', 'Wrote 96 bytes to src/lib/util.test.ts'),
+  (true, 'Wrote 1,482 bytes to /tmp/job/out/report.md', 'Wrote 96 bytes to src/lib/util.test.ts'),
   (true, 'Tool bash finished in 812ms', 'Tool bash finished in 1m 12.4s'),
   (true, 'Sent digest to ann@example.com', 'Sent digest to bob.k+x@mail.example.org'),
   (true, 'FileNotFoundError: [Errno 2] No such file or directory: ''/data/in/a.csv''', 'FileNotFoundError: [Errno 2] No such file or directory: ''config.yaml'''),
