@@ -23,12 +23,13 @@
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -44,6 +45,9 @@ PG_FUNCTION_INFO_V1(mals_make_partitions);
 
 /* The sub-object id of the lock that callers queue up on. */
 #define QUEUE_LOCK 1
+
+/* How long to wait for it, in milliseconds. */
+#define QUEUE_TIMEOUT 6000
 
 /* Partitions made for the current statement. */
 static TimestampTz made_for_statement = 0;
@@ -239,10 +243,27 @@ create_partition(const MalsPlace *place)
 	SPI_finish();
 }
 
+/*
+ * Opens mals.entries with all partitions that are committed by now. The list
+ * that the relation cache has may lack one for good: a partition that another
+ * session commits while the list is built is not in it, and the message that
+ * says so may be taken in before the list is stored (PostgreSQL 15 to 18).
+ * Trusting it, ATTACH would even make a second partition of the same bounds.
+ */
+static Relation
+open_fresh(LOCKMODE lockmode)
+{
+	Oid entries = mals_relation_oid("entries");
+
+	LockRelationOid(entries, lockmode);
+	RelationCacheInvalidateEntry(entries);
+	return table_open(entries, NoLock);
+}
+
 bool
 mals_partition_create_next(TimestampTz *ts, int unit)
 {
-	Relation entries = table_open(mals_relation_oid("entries"), ShareUpdateExclusiveLock);
+	Relation entries = open_fresh(ShareUpdateExclusiveLock);
 	Oid owner = entries->rd_rel->relowner;
 	MalsPlace place = mals_partition_find(entries, *ts);
 	bool missing = !OidIsValid(place.partition);
@@ -337,18 +358,49 @@ make_partitions(TimestampTz from, TimestampTz to)
 	return made;
 }
 
-/* Finds the place of a time after taking in what others have committed. */
+/* Finds the place of a time among all partitions committed by now. */
 static MalsPlace
 find_place(TimestampTz ts)
 {
-	Relation entries;
-	MalsPlace place;
+	Relation entries = open_fresh(AccessShareLock);
+	MalsPlace place = mals_partition_find(entries, ts);
 
-	AcceptInvalidationMessages();
-	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
-	place = mals_partition_find(entries, ts);
 	table_close(entries, AccessShareLock);
 	return place;
+}
+
+/*
+ * Takes one's turn in the queue. Whoever is at work gives up after 5 seconds
+ * beside a lock; those who wait behind give up soon after, instead of one by one.
+ */
+static void
+lock_queue(Oid entries)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int nest = NewGUCNestLevel();
+
+	if (LockTimeout == 0 || LockTimeout > QUEUE_TIMEOUT)
+		(void) set_config_option("lock_timeout", psprintf("%dms", QUEUE_TIMEOUT), PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	PG_TRY();
+	{
+		LockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (geterrcode() == ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			FlushErrorState();
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("other sessions wait for partitions of mals.entries, too"),
+					errhint("Find in pg_locks who holds a lock on mals.entries, and try again when "
+							"it has ended its transaction."));
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(true, nest);
 }
 
 MalsPlace
@@ -357,7 +409,7 @@ mals_partition_make(TimestampTz ts)
 	Oid entries = mals_relation_oid("entries");
 	MalsPlace place;
 
-	LockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
+	lock_queue(entries);
 	place = find_place(ts);
 	if (!OidIsValid(place.partition))
 	{

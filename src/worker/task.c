@@ -17,6 +17,7 @@
 #include "storage/dsm.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -55,6 +56,13 @@ make_partitions(const MalsTaskArguments *arguments)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		made += mals_partition_create_next(&ts, arguments->unit);
 		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	if (made > 0)
+	{
+		/* once more for sessions that were listing partitions at the commit (open_fresh in make.c) */
+		StartTransactionCommand();
+		CacheInvalidateRelcacheByRelid(mals_relation_oid("entries"));
 		CommitTransactionCommand();
 	}
 	return made;
