@@ -1,12 +1,20 @@
 /*
  * mals.c
- *		The library's table of contents: one call a module; and its version.
+ *		The library's table of contents: one call a module, and the server's
+ *		hooks, which only this file chains; and its version.
  */
 #include "mals_errors.h"
 
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 
 #include "mals_guc.h"
+#include "worker/shared.h"
+#include "worker/worker.h"
 #include "write/write.h"
 
 PG_MODULE_MAGIC;
@@ -14,11 +22,60 @@ PG_FUNCTION_INFO_V1(mals_version);
 
 void _PG_init(void);
 
+static shmem_request_hook_type next_shmem_request = NULL;
+static shmem_startup_hook_type next_shmem_startup = NULL;
+static ProcessUtility_hook_type next_utility = NULL;
+
+static void
+shmem_request(void)
+{
+	if (next_shmem_request)
+		next_shmem_request();
+	RequestAddinShmemSpace(mals_shared_size());
+	RequestNamedLWLockTranche("mals", 1);
+}
+
+static void
+shmem_startup(void)
+{
+	if (next_shmem_startup)
+		next_shmem_startup();
+	mals_shared_startup();
+}
+
+static void
+process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				DestReceiver *receiver, QueryCompletion *completion)
+{
+	mals_watch_before(statement);
+	(next_utility ? next_utility : standard_ProcessUtility)(
+		statement, query, read_only_tree, context, params, environment, receiver, completion);
+	mals_watch_after(statement);
+}
+
+/* What shared_preload_libraries makes possible. */
+static void
+init_preloaded(void)
+{
+	next_shmem_request = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	next_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	mals_shared_init();
+	mals_watch_init();
+	mals_launcher_init();
+}
+
 void
 _PG_init(void)
 {
 	mals_guc_init();
 	mals_write_init();
+	if (process_shared_preload_libraries_in_progress)
+		init_preloaded();
 }
 
 /* SQL: the library's version. */

@@ -17,14 +17,17 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "mals_compat.h"
 #include "mals_guc.h"
 #include "entry/entry.h"
 
+bool mals_worker_enabled = true;
 char *mals_agent_id = NULL;
 char *mals_category = NULL;
 char *mals_correlation_id = NULL;
+char *mals_databases = NULL;
 char *mals_session_key = NULL;
 char *mals_source = NULL;
 int mals_max_partitions = 2000;
@@ -226,6 +229,20 @@ assign_context(const char *value, void *extra)
 	context_object = NULL;
 }
 
+static bool
+check_databases(char **value, void **extra, GucSource guc_source)
+{
+	char *text = pstrdup(*value);
+	List *names;
+	bool ok = SplitIdentifierString(text, ',', &names);
+
+	if (!ok)
+		GUC_check_errhint("Give names of databases, separated by commas.");
+	list_free(names);
+	pfree(text);
+	return ok;
+}
+
 bool
 mals_default_level(MalsLevel *level)
 {
@@ -303,6 +320,10 @@ mals_guc_init(void)
 				&context_text, "", PGC_USERSET, check_context, assign_context);
 	define_text("mals.correlation_id", "Correlation id of entries that name none.",
 				&mals_correlation_id, "", PGC_USERSET, NULL, NULL);
+	define_text("mals.databases",
+				"Databases that the background worker works in, separated by commas (default: all "
+				"that have the extension).",
+				&mals_databases, "", PGC_SIGHUP, check_databases, NULL);
 	define_text("mals.level", "Level of entries that name none (default info).", &level_text, "",
 				PGC_USERSET, check_level, assign_level);
 	define_text("mals.max_future", "How far ahead of the server's clock an entry's time may be.",
@@ -330,5 +351,9 @@ mals_guc_init(void)
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.trace_id", "Trace of entries that name none.", &trace_id_text, "",
 				PGC_USERSET, check_uuid, assign_trace_id);
+	DefineCustomBoolVariable("mals.worker",
+							 "Lets a background worker maintain each database that has the "
+							 "extension; needs shared_preload_libraries.",
+							 NULL, &mals_worker_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("mals");
 }

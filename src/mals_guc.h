@@ -13,6 +13,10 @@
 
 #include "types/types.h"
 
+/* The worker. */
+extern bool mals_worker_enabled; /* mals.worker */
+extern char *mals_databases;     /* names, separated by commas; empty: all */
+
 /* Context: what fills in an entry's missing fields. NULL or '' is "not set". */
 extern char *mals_agent_id;
 extern char *mals_category;

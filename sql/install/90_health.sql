@@ -22,6 +22,9 @@ AS $$
       FROM pg_inherits i
      WHERE i.inhparent = 'mals.entries'::regclass AND i.inhdetachpending
     UNION ALL
+    SELECT format('job %s has failed %s times in a row, last at %s: %s', job, failures, finished_at, error)
+      FROM mals._jobs WHERE failures > 0
+    UNION ALL
     SELECT format('partition %s has no primary key: retries are not recognised in it', p.oid::regclass)
       FROM parts p
      WHERE NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND x.indisprimary AND x.indisvalid))
@@ -35,7 +38,7 @@ AS $$
                   FROM pg_stat_activity
                  WHERE datname = current_database() AND backend_type LIKE 'mals%'),
     'ring', NULL,
-    'last_maintenance', NULL,
+    'last_maintenance', (SELECT max(finished_at) FROM mals._jobs WHERE failures = 0),
     'entries_estimate', (SELECT COALESCE(sum(greatest(reltuples, 0))::bigint, 0) FROM parts),
     'oldest_ts', (SELECT min(ts) FROM mals.entries),
     'newest_ts', (SELECT max(ts) FROM mals.entries),

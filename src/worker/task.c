@@ -13,7 +13,6 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "storage/dsm.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -118,9 +117,8 @@ mals_task_main(Datum handle)
 	if (task->magic != TASK_MAGIC)
 		elog(ERROR, "mals: bad magic number in the segment of a task");
 
-	BackgroundWorkerInitializeConnectionByOid(task->database, InvalidOid, 0);
+	mals_worker_connect(task->database);
 	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	perform(task);
 	pgstat_report_stat(true);
 }
@@ -128,7 +126,6 @@ mals_task_main(Datum handle)
 bool
 mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *result)
 {
-	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	dsm_segment *segment;
 	Task *task;
@@ -145,17 +142,9 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 	task->kind = kind;
 	task->arguments = *arguments;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_name, "mals task", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "mals task", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "mals", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "mals_task_main", sizeof(worker.bgw_function_name));
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	handle = mals_worker_start("mals task", "mals_task_main",
+							   UInt32GetDatum(dsm_segment_handle(segment)));
+	if (handle == NULL)
 	{
 		dsm_detach(segment);
 		return false;

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "partition/partition.h"
+#include "worker/shared.h"
 #include "write/sights.h"
 #include "write/target.h"
 #include "write/write.h"
@@ -107,6 +108,7 @@ mals_writer_begin(const char *what)
 	MalsWriter *writer;
 
 	check_access(what);
+	mals_note_work(MALS_WORK_ENTRIES);
 	context = AllocSetContextCreate(CurrentMemoryContext, "mals writer", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	writer = palloc0(sizeof(MalsWriter));

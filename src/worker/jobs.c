@@ -1,0 +1,146 @@
+/*
+ * jobs.c
+ *		What a database's worker does: the table of jobs, and how one is run.
+ *
+ * A job does what users can have done by mals_maintain(), only in time. Each
+ * runs in transactions of its own. A new job is one entry in the table.
+ */
+#include "mals_errors.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "group/fold.h"
+#include "worker/jobs.h"
+#include "worker/worker.h"
+
+/* A run of a job. */
+typedef struct Run
+{
+	const MalsJob *job;
+	TimestampTz started;
+	int64 result;
+	char *error; /* NULL: it went well */
+} Run;
+
+/* Calls a function in a transaction, connected to SPI. */
+static int64
+in_transaction(int64 (*function)(void))
+{
+	int64 result;
+
+	StartTransactionCommand();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	result = function();
+	PopActiveSnapshot();
+	SPI_finish();
+	CommitTransactionCommand();
+	return result;
+}
+
+/* Takes over first sights of messages, and merges templates that are one event. */
+static int64
+fold(void)
+{
+	return mals_fold_sights() + mals_regroup();
+}
+
+static int64
+run_templates(void)
+{
+	return in_transaction(fold);
+}
+
+const MalsJob mals_jobs[] = {
+	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates},
+};
+
+const int mals_njobs = lengthof(mals_jobs);
+
+/* The step that does a job. */
+static void
+do_job(Run *run)
+{
+	run->result = run->job->run();
+}
+
+/* The step that keeps a job's outcome. */
+static void
+keep_outcome(Run *run)
+{
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID};
+	Datum args[4];
+
+	StartTransactionCommand();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	args[0] = CStringGetTextDatum(run->job->name);
+	args[1] = TimestampTzGetDatum(run->started);
+	args[2] = Int64GetDatum(run->result);
+	args[3] = run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
+	SPI_execute_with_args("SELECT mals._note_job($1, $2, $3, $4)", 4, types, args,
+						  run->error ? "    " : "   n", false, 0);
+	PopActiveSnapshot();
+	SPI_finish();
+	CommitTransactionCommand();
+}
+
+/* Says in errors where they come from. */
+static void
+add_context(void *run)
+{
+	errcontext("job \"%s\" of mals in database \"%s\"", ((Run *) run)->job->name,
+			   mals_worker_database);
+}
+
+/* Takes a step and reports its error. Returns its message, or NULL. */
+static char *
+attempt(void (*step)(Run *), Run *run)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback callback = {error_context_stack, add_context, run};
+	char *volatile message = NULL;
+
+	PG_TRY();
+	{
+		error_context_stack = &callback;
+		step(run);
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		MemoryContextSwitchTo(context);
+		message = CopyErrorData()->message;
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(context);
+	return message;
+}
+
+bool
+mals_job_run(int job)
+{
+	Run run = {&mals_jobs[job], GetCurrentTimestamp(), 0, NULL};
+	bool kept;
+
+	pgstat_report_activity(STATE_RUNNING, mals_jobs[job].name);
+	run.error = attempt(do_job, &run);
+	kept = attempt(keep_outcome, &run) == NULL;
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return run.error == NULL && kept;
+}

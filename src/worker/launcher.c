@@ -1,0 +1,302 @@
+/*
+ * launcher.c
+ *		Keeps one worker running in every database that has the extension.
+ *
+ * The launcher looks at all databases once, when it starts or its settings
+ * change; after that it is told of new ones by the sessions that make them
+ * (watch.c). Only a worker that has connected can tell whether a database has
+ * the extension, so to look is to start one: it exits if there is none. A
+ * worker that fails is started again after 1 second, then 2, up to 60.
+ */
+#include "mals_errors.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "mals_guc.h"
+#include "worker/shared.h"
+#include "worker/worker.h"
+
+/* Workers that may look for the extension at once. */
+#define MAX_LOOKING 2
+
+/* The longest wait before a worker that failed is started again, in milliseconds. */
+#define MAX_BACKOFF 60000
+
+/* How long to wait where max_worker_processes leaves no place, in milliseconds. */
+#define NO_PLACE_DELAY 5000
+
+/* Workers started and not seen to have stopped, by slot; in TopMemoryContext. */
+static BackgroundWorkerHandle *handles[MALS_MAX_DATABASES];
+
+/* Databases that wait to be looked at; in TopMemoryContext. */
+static List *waiting = NIL;
+
+/* Lets another process be the launcher. */
+static void
+leave(int code, Datum arg)
+{
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	if (mals_shared->launcher_proc == (int) (MyProc - ProcGlobal->allProcs))
+		mals_shared->launcher_proc = -1;
+	LWLockRelease(mals_shared->lock);
+}
+
+/* Tells whether mals.databases names a database, or none. */
+static bool
+is_listed(const char *name)
+{
+	char *text = pstrdup(mals_databases);
+	List *names;
+	ListCell *cell;
+
+	if (!SplitIdentifierString(text, ',', &names) || names == NIL)
+		return true;
+	foreach (cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+/* Lists the databases where a worker may run: all, or the one that is given. */
+static List *
+list_databases(Oid only)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List *list = NIL;
+	Relation relation;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	StartTransactionCommand();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		const char *name = NameStr(form->datname);
+
+		/* a connection to template1 would be in the way of CREATE DATABASE */
+		if (!form->datallowconn || strcmp(name, "template0") == 0 ||
+			strcmp(name, "template1") == 0 || (OidIsValid(only) && form->oid != only) ||
+			!is_listed(name))
+			continue;
+		MemoryContextSwitchTo(context);
+		list = lappend_oid(list, form->oid);
+	}
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return list;
+}
+
+/* Puts databases among those that wait. */
+static void
+enqueue(List *databases)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	waiting = list_concat_unique_oid(waiting, databases);
+	MemoryContextSwitchTo(old);
+}
+
+/* Takes in what sessions have told; allowed lists who may have a worker, after a look at all. */
+static void
+take_news(void)
+{
+	Oid news[lengthof(mals_shared->news)];
+	int nnews;
+	bool all;
+
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	all = mals_shared->look_at_all;
+	nnews = mals_shared->nnews;
+	memcpy(news, mals_shared->news, nnews * sizeof(Oid));
+	mals_shared->look_at_all = false;
+	mals_shared->nnews = 0;
+	LWLockRelease(mals_shared->lock);
+
+	if (all)
+	{
+		List *allowed = mals_worker_enabled ? list_databases(InvalidOid) : NIL;
+
+		LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+		for (int i = 0; i < MALS_MAX_DATABASES; i++)
+		{
+			MalsDatabase *slot = &mals_shared->databases[i];
+
+			if (!OidIsValid(slot->database) || list_member_oid(allowed, slot->database))
+				continue;
+			slot->wanted = false;
+			if (slot->worker != 0)
+				kill(slot->worker, SIGTERM);
+		}
+		LWLockRelease(mals_shared->lock);
+		enqueue(allowed);
+	}
+	for (int i = 0; mals_worker_enabled && i < nnews; i++)
+		enqueue(list_databases(news[i]));
+}
+
+/* Frees the slots of databases that are gone or have no extension; counts those being looked at. */
+static int
+tidy_slots(void)
+{
+	int looking = 0;
+
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+	{
+		MalsDatabase *slot = &mals_shared->databases[i];
+		bool member = false;
+		pid_t pid;
+
+		if (handles[i] != NULL && GetBackgroundWorkerPid(handles[i], &pid) == BGWH_STOPPED)
+		{
+			pfree(handles[i]);
+			handles[i] = NULL;
+			if (slot->wanted && slot->worker == 0)
+				slot->failures++;
+		}
+		for (int m = 0; m < MALS_MAX_MEMBERS; m++)
+			member = member || slot->members[m] != 0;
+		if (OidIsValid(slot->database) && slot->wanted && !slot->extension &&
+			(handles[i] != NULL || slot->worker != 0))
+			looking++;
+		if (!slot->wanted && slot->holders == 0 && handles[i] == NULL && !member && slot->asked > 0)
+		{
+			slot->asked = 0;
+			slot->database = InvalidOid;
+		}
+	}
+	return looking;
+}
+
+/* Gives databases that wait a slot each, as long as few are being looked at. */
+static void
+admit(int looking)
+{
+	while (waiting != NIL && looking < MAX_LOOKING)
+	{
+		MalsDatabase *slot = mals_database_slot(linitial_oid(waiting), true);
+
+		if (slot == NULL)
+		{
+			static bool told = false;
+
+			if (!told)
+				ereport(LOG,
+						errmsg("mals works in no more than %d databases of a server",
+							   MALS_MAX_DATABASES),
+						errhint("Name those that need a worker in mals.databases."));
+			told = true;
+			break;
+		}
+		waiting = list_delete_first(waiting);
+		if (!slot->extension)
+			looking++;
+		slot->asked++;
+		slot->wanted = true;
+	}
+}
+
+/*
+ * Starts the workers that are due. Returns how many milliseconds there are
+ * until the next one is, or -1.
+ */
+static long
+start_workers(void)
+{
+	long delay = -1;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+	{
+		MalsDatabase *slot = &mals_shared->databases[i];
+		long wait = 0;
+
+		if (!OidIsValid(slot->database) || !slot->wanted || slot->holders > 0 ||
+			slot->worker != 0 || handles[i] != NULL)
+			continue;
+		if (slot->failures > 0)
+			wait = Min(1000L << Min(slot->failures - 1, 16), MAX_BACKOFF) -
+				   TimestampDifferenceMilliseconds(slot->started, now);
+		if (wait <= 0)
+		{
+			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+			handles[i] = mals_worker_start("mals worker", "mals_database_main",
+										   ObjectIdGetDatum(slot->database));
+			MemoryContextSwitchTo(old);
+			slot->started = now;
+			wait = NO_PLACE_DELAY;
+		}
+		if (handles[i] == NULL && (delay < 0 || wait < delay))
+			delay = wait;
+	}
+	return delay;
+}
+
+void
+mals_launcher_main(Datum unused)
+{
+	MemoryContext scratch;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	before_shmem_exit(leave, (Datum) 0);
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	mals_shared->launcher_proc = (int) (MyProc - ProcGlobal->allProcs);
+	mals_shared->look_at_all = true;
+	LWLockRelease(mals_shared->lock);
+
+	scratch = AllocSetContextCreate(TopMemoryContext, "mals launcher", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		int looking;
+		long delay;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(scratch);
+		MemoryContextReset(scratch);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+			mals_shared->look_at_all = true;
+			LWLockRelease(mals_shared->lock);
+		}
+		take_news();
+		LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+		looking = tidy_slots();
+		admit(looking);
+		delay = start_workers();
+		LWLockRelease(mals_shared->lock);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (delay >= 0 ? WL_TIMEOUT : 0), delay,
+						 PG_WAIT_EXTENSION);
+	}
+}

@@ -1,0 +1,229 @@
+/*
+ * watch.c
+ *		What utility statements mean for the workers.
+ *
+ * CREATE EXTENSION and databases that appear are told to the launcher, and
+ * DROP EXTENSION to the database's worker, once they are committed. Statements
+ * that fail while anyone is connected to a database (DROP DATABASE, RENAME,
+ * SET TABLESPACE, CREATE DATABASE … TEMPLATE) first stop all processes of mals
+ * there, and keep them away until their transaction ends, in whatever way: the
+ * server itself stops no background worker for them.
+ */
+#include "mals_errors.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/wait_event.h"
+
+#include "worker/shared.h"
+#include "worker/worker.h"
+
+/* How long processes of mals may take to leave a database, in milliseconds. */
+#define LEAVE_TIMEOUT 10000
+
+/* What this transaction has to tell when it ends. */
+static Oid held = InvalidOid;     /* processes are kept away from this database */
+static bool dropping = false;     /* which is being dropped */
+static Oid appeared = InvalidOid; /* the launcher is to look here */
+static uint32 wake = 0;           /* MALS_WAKE_… for the worker of … */
+static Oid woken = InvalidOid;    /* … this database, or of all (InvalidOid) */
+
+/* Tells whether a process of mals is in a slot's database. */
+static bool
+has_members(MalsDatabase *slot, bool terminate)
+{
+	bool found = false;
+
+	for (int i = 0; i < MALS_MAX_MEMBERS; i++)
+		if (slot->members[i] != 0)
+		{
+			found = true;
+			if (terminate)
+				kill(slot->members[i], SIGTERM);
+		}
+	return found;
+}
+
+/* Stops all processes of mals in a database and keeps them away. */
+static void
+hold(Oid database, bool drop)
+{
+	MalsDatabase *slot;
+	bool found;
+
+	if (!OidIsValid(database) || OidIsValid(held))
+		return;
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	slot = mals_database_slot(database, true);
+	if (slot != NULL)
+		slot->holders++;
+	found = slot != NULL && has_members(slot, true);
+	LWLockRelease(mals_shared->lock);
+	if (slot == NULL)
+		return;
+	held = database;
+	dropping = drop;
+	for (int waited = 0; found && waited < LEAVE_TIMEOUT; waited += 10)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(mals_shared->lock, LW_SHARED);
+		found = has_members(slot, false);
+		LWLockRelease(mals_shared->lock);
+	}
+}
+
+/* Lets processes of mals into the database again, or forgets one that is gone. */
+static void
+release(bool committed)
+{
+	MalsDatabase *slot;
+
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	slot = mals_database_slot(held, false);
+	if (slot != NULL && --slot->holders == 0 && dropping && committed)
+	{
+		slot->wanted = false;
+		slot->asked = 0;
+		slot->database = InvalidOid;
+	}
+	LWLockRelease(mals_shared->lock);
+	if (!dropping || !committed)
+		mals_launcher_notify(held);
+}
+
+/* Wakes the worker of one database, or of all. */
+static void
+wake_workers(void)
+{
+	LWLockAcquire(mals_shared->lock, LW_SHARED);
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+	{
+		MalsDatabase *slot = &mals_shared->databases[i];
+
+		if (slot->worker != 0 && (!OidIsValid(woken) || slot->database == woken))
+			mals_database_wake(slot, wake);
+	}
+	LWLockRelease(mals_shared->lock);
+}
+
+/* Tells what has happened. */
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	bool committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+
+	if (!committed && event != XACT_EVENT_ABORT)
+		return;
+	if (OidIsValid(held))
+		release(committed);
+	if (committed && OidIsValid(appeared))
+		mals_launcher_notify(appeared);
+	if (committed && wake != 0)
+		wake_workers();
+	held = appeared = woken = InvalidOid;
+	dropping = false;
+	wake = 0;
+}
+
+/* Notes that a database's worker is to be woken at commit; InvalidOid: all. */
+static void
+note_wake(uint32 reason, Oid database)
+{
+	if (wake != 0 && woken != database)
+		database = InvalidOid;
+	wake |= reason;
+	woken = database;
+}
+
+/* Finds an option of CREATE or ALTER DATABASE. */
+static DefElem *
+find_option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, options)
+		if (strcmp(((DefElem *) lfirst(cell))->defname, name) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
+void
+mals_watch_before(PlannedStmt *statement)
+{
+	Node *node = statement->utilityStmt;
+
+	if (mals_shared == NULL)
+		return;
+	switch (nodeTag(node))
+	{
+		case T_DropdbStmt:
+			hold(get_database_oid(((DropdbStmt *) node)->dbname, true), true);
+			break;
+		case T_RenameStmt:
+			if (((RenameStmt *) node)->renameType == OBJECT_DATABASE)
+				hold(get_database_oid(((RenameStmt *) node)->subname, true), false);
+			break;
+		case T_AlterDatabaseStmt:
+			if (find_option(((AlterDatabaseStmt *) node)->options, "tablespace"))
+				hold(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true), false);
+			break;
+		case T_CreatedbStmt:
+		{
+			DefElem *template = find_option(((CreatedbStmt *) node)->options, "template");
+
+			if (template != NULL && template->arg != NULL)
+				hold(get_database_oid(defGetString(template), true), false);
+			break;
+		}
+		default:
+			break;
+	}
+}
+
+void
+mals_watch_after(PlannedStmt *statement)
+{
+	Node *node = statement->utilityStmt;
+
+	if (mals_shared == NULL)
+		return;
+	switch (nodeTag(node))
+	{
+		case T_CreateExtensionStmt:
+			if (strcmp(((CreateExtensionStmt *) node)->extname, "mals") == 0)
+				appeared = MyDatabaseId;
+			break;
+		case T_DropStmt:
+		case T_DropOwnedStmt:
+			/* the extension itself, or something that it goes with */
+			note_wake(MALS_WAKE_CHECK, MyDatabaseId);
+			break;
+		case T_CreatedbStmt:
+			appeared = get_database_oid(((CreatedbStmt *) node)->dbname, true);
+			break;
+		case T_AlterDatabaseSetStmt:
+			note_wake(MALS_WAKE_RESTART,
+					  get_database_oid(((AlterDatabaseSetStmt *) node)->dbname, true));
+			break;
+		case T_AlterRoleSetStmt:
+			if (((AlterRoleSetStmt *) node)->role == NULL)
+				note_wake(MALS_WAKE_RESTART, InvalidOid);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+mals_watch_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+}
