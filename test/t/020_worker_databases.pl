@@ -1,0 +1,139 @@
+# The launcher keeps one worker in every database that has the extension, sees
+# databases and extensions come and go, and is in nobody's way.
+
+use strict;
+use warnings;
+
+use Mals;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = PostgreSQL::Test::Cluster->new('worker');
+$node->init(allows_streaming => 1);
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\nmax_worker_processes = 20\n");
+$node->start;
+
+my $drop = 'DROP EXTENSION mals';
+
+# The databases that have a worker, but wait first until it is these.
+sub workers_are
+{
+	my ($on, $expected, $name) = @_;
+
+	$on->poll_query_until('postgres',
+		"SELECT COALESCE(string_agg(datname, ' ' ORDER BY datname), '') = '$expected'
+		   FROM pg_stat_activity WHERE backend_type = 'mals worker'")
+	  or diag($on->safe_psql('postgres', "SELECT * FROM pg_stat_activity WHERE backend_type LIKE 'mals%'"));
+	is($on->safe_psql('postgres', "SELECT COALESCE(string_agg(datname, ' ' ORDER BY datname), '')
+		FROM pg_stat_activity WHERE backend_type = 'mals worker'"), $expected, $name);
+}
+
+# Two with the extension, one without, another made at run time.
+workers_are($node, '', 'no worker where there is no extension');
+$node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two none);
+$node->safe_psql($_, 'CREATE EXTENSION mals') for qw(one two);
+workers_are($node, 'one two', 'CREATE EXTENSION starts a worker');
+$node->restart;
+workers_are($node, 'one two', 'both are found again after a restart');
+$node->safe_psql('postgres', 'CREATE DATABASE three');
+$node->safe_psql('three', "BEGIN; CREATE EXTENSION mals; ROLLBACK");
+$node->safe_psql('three', "BEGIN; CREATE EXTENSION mals; COMMIT");
+workers_are($node, 'one three two', 'an extension made at run time is seen');
+
+# A worker does its work: first sights become templates.
+$node->safe_psql('one', "SELECT mals_log('a', 'Seen ' || i) FROM generate_series(1, 10) AS i");
+ok($node->poll_query_until('one', 'SELECT count(*) = 1 AND NOT EXISTS (SELECT FROM mals._sights) FROM mals._templates'),
+	'the worker takes first sights over');
+is($node->safe_psql('one', "SELECT failures, error IS NULL FROM mals._jobs WHERE job = 'templates'"), '0|t',
+	'and keeps that it went well');
+is($node->safe_psql('one', q{SELECT h->>'status', h->>'last_maintenance' IS NOT NULL,
+	jsonb_path_exists(h, '$.workers[*] ? (@.type == "mals worker")') FROM mals_health() AS h}), 'ok|t|t',
+	'health shows worker and last maintenance');
+
+# An idle database gets no query: its transactions, seen from another one.
+my $idle = q{SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'two'};
+my $worker = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'});
+$node->poll_query_until('postgres', q{SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE datname = 'two'});
+my $before = $node->safe_psql('postgres', $idle);
+sleep 3;
+is($node->safe_psql('postgres', $idle), $before, 'no transaction while nothing is due');
+is($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'}), $worker, 'by the same worker');
+
+# A job that fails is tried again, later and later, and health says so.
+$node->safe_psql('two', 'ALTER TABLE mals._sights RENAME TO away');
+$node->safe_psql('two', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'two'});
+ok($node->poll_query_until('two', "SELECT failures >= 2 FROM mals._jobs WHERE job = 'templates'"), 'a failing job is tried again');
+like($node->safe_psql('two', q{SELECT mals_health()->>'warnings'}), qr/job templates has failed \d+ times/, 'health warns');
+is($node->safe_psql('two', q{SELECT mals_health()->>'status'}), 'degraded', 'and is degraded');
+like(slurp_file($node->logfile), qr/CONTEXT:.*job "templates" of mals in database "two"/, 'the log names job and database');
+$node->safe_psql('two', 'ALTER TABLE mals.away RENAME TO _sights');
+ok($node->poll_query_until('two', "SELECT failures = 0 FROM mals._jobs WHERE job = 'templates'"), 'it recovers by itself');
+
+# Dropped while the worker works: it waits for a lock of the session that drops.
+my $session = $node->background_psql('one', on_error_stop => 1);
+$session->query_safe('BEGIN; LOCK TABLE mals._templates IN EXCLUSIVE MODE;');
+$node->safe_psql('one', "SELECT mals_log('a', 'Another message')");
+$node->safe_psql('one', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'one'});
+ok($node->poll_query_until('one', q{SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE backend_type = 'mals worker' AND datname = 'one' AND wait_event_type = 'Lock'}), 'the worker is at work');
+$session->query_safe("$drop; COMMIT;");
+$session->quit;
+workers_are($node, 'three two', 'DROP EXTENSION ends the worker');
+$node->safe_psql('one', 'CREATE EXTENSION mals');
+workers_are($node, 'one three two', 'and it comes back with the extension');
+$node->safe_psql('one', "BEGIN; $drop; ROLLBACK");
+workers_are($node, 'one three two', 'a DROP that is rolled back changes nothing');
+
+# Statements that need a database to themselves.
+my $started = time;
+$node->safe_psql('postgres', 'DROP DATABASE three');
+cmp_ok(time - $started, '<', 5, 'DROP DATABASE is not held up');
+workers_are($node, 'one two', 'a dropped database has no worker');
+$node->safe_psql('postgres', 'ALTER DATABASE two RENAME TO zwei');
+workers_are($node, 'one zwei', 'a database can be renamed');
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE zwei');
+workers_are($node, 'copy one zwei', 'a copy with the extension has a worker, and so has its template');
+my $refused = $node->background_psql('copy', on_error_stop => 1);
+$refused->query_safe('SELECT 1');
+my ($status) = $node->psql('postgres', 'DROP DATABASE copy');
+isnt($status, 0, 'a database that is in use is not dropped');
+$refused->quit;
+workers_are($node, 'copy one zwei', 'and its worker comes back');
+$node->safe_psql('postgres', 'DROP DATABASE copy WITH (FORCE)');
+
+# Settings.
+$node->safe_psql('postgres', q{SET client_min_messages = error; ALTER SYSTEM SET mals.databases = 'zwei, nowhere'});
+$node->reload;
+workers_are($node, 'zwei', 'mals.databases limits the databases');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET mals.worker = off');
+$node->reload;
+workers_are($node, '', 'mals.worker = off ends all');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+$node->reload;
+workers_are($node, 'one zwei', 'and they come back');
+$worker = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'one'});
+$node->safe_psql('postgres', q{ALTER DATABASE one SET mals.retention = '7 days'});
+ok($node->poll_query_until('postgres', qq{SELECT pid <> $worker FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'one'}),
+	'a setting of the database is taken in by a new worker');
+
+# A standby has no worker until it is promoted.
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mals%'}), '0', 'none on a standby');
+is($standby->safe_psql('zwei', q{SELECT mals_health()->>'status'}), 'ok', 'where health can be asked');
+$standby->promote;
+workers_are($standby, 'one zwei', 'promotion starts the workers');
+
+# Nothing stands in the way of the end.
+$started = time;
+$node->stop('fast');
+cmp_ok(time - $started, '<', 10, 'a fast shutdown is fast');
+$standby->stop('fast');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing crashed');
+
+done_testing();
