@@ -21,7 +21,8 @@ CREATE TABLE mals.entries (
   parent_id      uuid,
   correlation_id text        COLLATE "C",
   metadata       jsonb       NOT NULL,
-  fingerprint    bigint      NOT NULL
+  fingerprint    bigint      NOT NULL,
+  xact           bigint
 ) PARTITION BY RANGE (ts);
 
 COMMENT ON TABLE mals.entries IS
@@ -40,6 +41,7 @@ COMMENT ON COLUMN mals.entries.parent_id IS 'id of the parent entry; may be miss
 COMMENT ON COLUMN mals.entries.correlation_id IS 'Request, task or swarm id.';
 COMMENT ON COLUMN mals.entries.metadata IS 'A JSON object; {} when none was given.';
 COMMENT ON COLUMN mals.entries.fingerprint IS 'The group of messages of the same kind, see mals_fingerprint.';
+COMMENT ON COLUMN mals.entries.xact IS 'Internal: stamp of the cluster and the top-level transaction that wrote the row, by which mals_tail tells what is new. Kept when a row is moved or restored.';
 
 -- What was resolved by hand, entry by entry. A row with resolved = false says
 -- that the entry was opened again. Written at any time after the entry, so

@@ -7,6 +7,7 @@
 
 #include "mals_errors.h"
 
+#include "access/transam.h"
 #include "datatype/timestamp.h"
 
 /*
@@ -45,5 +46,13 @@ extern const char *mals_level_name(MalsLevel level);
 
 /* Reads a time or a date in ISO 8601, UTC if it names no zone; false if it is none. */
 extern bool mals_parse_timestamp(const char *str, int len, TimestampTz *out);
+
+/*
+ * Gives the stamp that rows carry of the top-level transaction that wrote them:
+ * 16 bits of the cluster's identity, then 48 of the transaction id. In one
+ * cluster stamps order as transaction ids do; a row that comes from another one
+ * is outside of every range of them (but for one cluster in 65,536).
+ */
+extern int64 mals_xact_stamp(FullTransactionId xid);
 
 #endif /* MALS_TYPES_H */

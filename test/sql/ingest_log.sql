@@ -24,7 +24,7 @@ END $$;
 
 -- What is stored of an entry, without what the server made up.
 CREATE FUNCTION pg_temp.stored(entry_id uuid) RETURNS jsonb LANGUAGE sql AS $$
-  SELECT jsonb_strip_nulls(to_jsonb(e) - '{id,ts,created_at,fingerprint,metadata}'::text[])
+  SELECT jsonb_strip_nulls(to_jsonb(e) - '{id,ts,created_at,fingerprint,metadata,xact}'::text[])
          || jsonb_build_object('metadata', e.metadata)
   FROM mals.entries e WHERE e.id = entry_id
 $$;

@@ -95,7 +95,7 @@ DROP TABLE mals.entries_20050101;
 SET mals.max_past = '-1';
 CREATE TABLE mals.theirs (fingerprint bigint NOT NULL, dropped int, metadata jsonb NOT NULL, correlation_id text COLLATE "C", parent_id uuid, trace_id uuid, session_key text COLLATE "C",
   source text COLLATE "C" NOT NULL, category text COLLATE "C", message text NOT NULL, agent_id text COLLATE "C" NOT NULL, level mals_level NOT NULL, created_at timestamptz NOT NULL,
-  ts timestamptz NOT NULL, id uuid NOT NULL, PRIMARY KEY (ts, id));
+  ts timestamptz NOT NULL, id uuid NOT NULL, xact bigint, PRIMARY KEY (ts, id));
 ALTER TABLE mals.theirs DROP COLUMN dropped;
 CREATE INDEX ON mals.theirs (agent_id, upper(message));
 ALTER TABLE mals.entries ATTACH PARTITION mals.theirs FOR VALUES FROM ('2006-01-10 06:00') TO ('2006-01-12 12:00');

@@ -8,7 +8,7 @@ SELECT ('018cc251-f40' || i % 10 || '-7000-8000-00000000000' || i % 10)::uuid, '
   CASE WHEN i % 2 = 0 THEN 'deploy' END, 'api', CASE WHEN i % 3 = 0 THEN 's1' END,
   CASE WHEN i % 4 = 0 THEN '0af76519-16cd-43dd-8448-eb211c80319c'::uuid END, NULL, CASE WHEN i % 3 = 1 THEN 'req-1' END,
   (ARRAY['{}', '{"k": 5}', '{"k": "5"}', '{"k": null, "a.b": 1}', '{"k": {"x": [1]}, "a": {"b": "v"}}', '{"k": true}', '{"k": 1e300}'])[1 + i % 7]::jsonb,
-  i, i % 2 = 0
+  i, NULL, i % 2 = 0
 FROM generate_series(0, 9) AS i;
 
 -- One token, of pieces that have a meaning and pieces that have none.
