@@ -48,6 +48,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 				DestReceiver *receiver, QueryCompletion *completion)
 {
+	if (IsBinaryUpgrade && mals_upgrade_utility(statement->utilityStmt))
+		return;
 	mals_watch_before(statement);
 	(next_utility ? next_utility : standard_ProcessUtility)(
 		statement, query, read_only_tree, context, params, environment, receiver, completion);
@@ -62,8 +64,6 @@ init_preloaded(void)
 	shmem_request_hook = shmem_request;
 	next_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
-	next_utility = ProcessUtility_hook;
-	ProcessUtility_hook = process_utility;
 	mals_shared_init();
 	mals_watch_init();
 	mals_launcher_init();
@@ -76,6 +76,11 @@ _PG_init(void)
 	mals_write_init();
 	if (process_shared_preload_libraries_in_progress)
 		init_preloaded();
+	if (process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+	{
+		next_utility = ProcessUtility_hook;
+		ProcessUtility_hook = process_utility;
+	}
 }
 
 /* SQL: the library's version. */

@@ -7,6 +7,8 @@
 
 #include "mals_errors.h"
 
+#include "nodes/nodes.h"
+
 #include "entry/entry.h"
 
 /*
@@ -34,6 +36,12 @@ extern void mals_writer_flush(MalsWriter *writer);
 
 /* Flushes and closes a writer. */
 extern void mals_writer_end(MalsWriter *writer);
+
+/*
+ * In a server that is being upgraded: carries out a statement of the dump that
+ * the server itself would refuse, and tells whether it did.
+ */
+extern bool mals_upgrade_utility(Node *statement);
 
 extern void mals_write_init(void);
 
