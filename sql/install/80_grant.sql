@@ -9,6 +9,7 @@ AS $$
     ('writer', 2, 'INSERT ON mals.logs'),
     ('writer', 3, 'SELECT (id) ON mals.logs'),
     ('writer', 4, 'USAGE ON SCHEMA mals'),
+    ('writer', 5, 'INSERT ON mals.fluentbit, mals.vector'),
     ('reader', 1, 'SELECT ON mals.templates'),
     ('reader', 2, 'SELECT ON mals.logs'),
     ('reader', 3, 'SELECT ON mals.entries'),
