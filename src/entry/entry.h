@@ -70,6 +70,12 @@ extern void mals_entry_init(MalsEntry *entry, int index);
 extern bool mals_entry_finish(MalsEntry *entry);
 
 /*
+ * Checks an entry that was stored once and comes back as it was: everything
+ * that finish sees to must hold. Raises the contract's errors.
+ */
+extern void mals_entry_check(const MalsEntry *entry);
+
+/*
  * Gives a finished entry a server's id in place of the sender's, which is kept
  * as refused_key and in the metadata.
  */
