@@ -182,16 +182,16 @@ assign_min_level(const char *value, void *extra)
 		min_level = MALS_LEVEL_TRACE;
 }
 
+/*
+ * Takes any text: what is refused here is as if it were not set, and entries
+ * would be removed without an archive. The archiver refuses what it cannot use.
+ */
 static bool
 check_directory(char **value, void **extra, GucSource guc_source)
 {
-	if (!is_set(*value))
-		return true;
-	canonicalize_path(*value);
-	if (is_absolute_path(*value))
-		return true;
-	GUC_check_errhint("Give the absolute path of a directory, or nothing to archive nothing.");
-	return false;
+	if (is_set(*value))
+		canonicalize_path(*value);
+	return true;
 }
 
 static bool

@@ -208,6 +208,11 @@ make_directory(void)
 	char *path =
 		psprintf("%s/%s", mals_archive_directory, file_name(get_database_name(MyDatabaseId)));
 
+	if (!is_absolute_path(mals_archive_directory))
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("mals.archive_directory is not an absolute path: \"%s\"",
+					   mals_archive_directory),
+				errhint("Give the absolute path of a directory, or nothing to archive nothing."));
 	if (MakePGDirectory(path) == 0)
 		fsync_fname(mals_archive_directory, true);
 	else if (errno != EEXIST)

@@ -155,15 +155,16 @@ find_file(const char *path, bool any)
 static void
 find_archive(const char *given, ArchivePaths *paths)
 {
-	bool any = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-	char *path =
-		is_absolute_path(given) ? pstrdup(given) : psprintf("%s/%s", mals_archive_directory, given);
 	static const char *const endings[] = {MALS_ARCHIVE_DATA, MALS_ARCHIVE_MANIFEST};
+	bool any = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	char *path;
 
-	if (!is_absolute_path(path))
+	if (!is_absolute_path(given) && !is_absolute_path(mals_archive_directory))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("path must be absolute: mals.archive_directory is not set"),
+				errmsg("path is relative, and mals.archive_directory is not set"),
 				errhint("Give an absolute path, or set mals.archive_directory."));
+	path =
+		is_absolute_path(given) ? pstrdup(given) : psprintf("%s/%s", mals_archive_directory, given);
 	canonicalize_path(path);
 	for (int i = 0; i < lengthof(endings); i++)
 	{
