@@ -218,6 +218,17 @@ add_context(void *arg)
 	errhint("The archive is not as mals has written it: use another copy. Nothing was restored.");
 }
 
+/* Runs a plan; unlike SPI it stays in the memory context that it was called in. */
+static int
+execute(SPIPlanPtr plan, Datum *args, const char *nulls, bool read_only)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int result = SPI_execute_plan(plan, args, nulls, read_only, 0);
+
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
 /* Gives a column of the line; missing is set if it is NULL. */
 static Datum
 column(int number, bool *missing)
@@ -301,7 +312,7 @@ restore_resolution(Restore *restore, const MalsEntry *entry)
 	}
 	if (nulls[4] == 'n')
 		return; /* no one has touched it */
-	if (SPI_execute_plan(restore->resolve, args, nulls, false, 0) != SPI_OK_INSERT)
+	if (execute(restore->resolve, args, nulls, false) != SPI_OK_INSERT)
 		elog(ERROR, "could not restore a resolution");
 }
 
@@ -321,8 +332,7 @@ restore_line(Restore *restore, const StringInfo line)
 		ereport(ERROR, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				errmsg("invalid byte 0 in a line"));
 	arg = CStringGetTextDatum(json);
-	if (SPI_execute_plan(restore->read_line, &arg, NULL, true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	if (execute(restore->read_line, &arg, NULL, true) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read a line");
 	row = SPI_tuptable;
 	fill_entry(&entry);
