@@ -48,6 +48,11 @@ typedef struct MalsEntry
 	bool has_ts;
 	bool has_level;
 
+	/* A row that comes back; xact is the stamp it had, if it had one. */
+	bool restored;
+	bool has_xact;
+	int64 xact;
+
 	/*
 	 * Set by finish where the clock rule refused a sender's id: that id, and a
 	 * hash of (agent_id, that id). The entry's own id is then the server's, and

@@ -54,7 +54,7 @@ PG_FUNCTION_INFO_V1(mals_archive);
 static const char *const select_lines =
 	"SELECT row_to_json(x)::text, x.ts FROM (SELECT e.id, e.ts, e.created_at, e.level, e.agent_id,"
 	" e.message, e.category, e.source, e.session_key, e.trace_id, e.parent_id, e.correlation_id,"
-	" e.metadata, e.fingerprint, CASE WHEN r.entry_id IS NOT NULL THEN"
+	" e.metadata, e.fingerprint, e.xact, CASE WHEN r.entry_id IS NOT NULL THEN"
 	" json_build_object('of', 'entry', 'resolved', r.resolved, 'resolved_at', r.resolved_at,"
 	" 'resolved_by', r.resolved_by, 'note', r.note) WHEN s.resolved_at >= e.ts THEN"
 	" json_build_object('of', 'group', 'resolved', true, 'resolved_at', s.resolved_at,"

@@ -62,12 +62,13 @@ typedef struct Restore
 /* %s is the schema of mals_level. */
 static const char *const read_line =
 	"SELECT x.id, x.ts, x.created_at, x.level, x.agent_id, x.message, x.category, x.source,"
-	" x.session_key, x.trace_id, x.parent_id, x.correlation_id, x.metadata, x.fingerprint,"
+	" x.session_key, x.trace_id, x.parent_id, x.correlation_id, x.metadata, x.fingerprint, x.xact,"
 	" r.of = 'entry', r.resolved, r.resolved_at, r.resolved_by, r.note"
 	" FROM json_to_record($1::json) AS x (id uuid, ts timestamptz, created_at timestamptz,"
 	" level %s.mals_level, agent_id text, message text, category text, source text,"
 	" session_key text, trace_id uuid, parent_id uuid, correlation_id text, metadata jsonb,"
-	" fingerprint bigint, resolution json) LEFT JOIN LATERAL json_to_record(x.resolution)"
+	" fingerprint bigint, xact bigint, resolution json) LEFT JOIN LATERAL "
+	"json_to_record(x.resolution)"
 	" AS r (of text, resolved boolean, resolved_at timestamptz, resolved_by text, note text)"
 	" ON x.resolution IS NOT NULL";
 
@@ -88,6 +89,7 @@ enum
 	L_CORRELATION_ID,
 	L_METADATA,
 	L_FINGERPRINT,
+	L_XACT,
 	L_BY_ITSELF,
 	L_RESOLVED,
 	L_RESOLVED_AT,
@@ -263,6 +265,7 @@ static void
 fill_entry(MalsEntry *entry)
 {
 	bool missing[5];
+	bool isnull;
 	Datum ts = column(L_TS, &missing[0]);
 	Datum created_at = column(L_CREATED_AT, &missing[1]);
 	Datum level = column(L_LEVEL, &missing[2]);
@@ -270,6 +273,9 @@ fill_entry(MalsEntry *entry)
 	Datum fingerprint = column(L_FINGERPRINT, &missing[4]);
 
 	mals_entry_init(entry, -1);
+	entry->restored = true;
+	entry->xact = DatumGetInt64(column(L_XACT, &isnull));
+	entry->has_xact = !isnull;
 	entry->has_id = uuid_column(L_ID, &entry->id);
 	entry->has_trace_id = uuid_column(L_TRACE_ID, &entry->trace_id);
 	entry->has_parent_id = uuid_column(L_PARENT_ID, &entry->parent_id);
