@@ -132,10 +132,8 @@ write_lines(const char *path, Relation rel, const char *condition, MalsManifest 
 	lines.manifest = manifest;
 	lines.scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "mals archive line", ALLOCSET_DEFAULT_SIZES);
-	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_extended(sql, &options) < 0)
 		elog(ERROR, "could not run: %s", sql);
-	PopActiveSnapshot();
 	if (SPI_processed != manifest->entries)
 		elog(ERROR, "wrote " INT64_FORMAT " lines of " UINT64_FORMAT " rows", manifest->entries,
 			 SPI_processed);
@@ -330,7 +328,9 @@ archive_partition(Oid partition, const char *condition)
 	LockRelationOid(failures, ShareUpdateExclusiveLock);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetLatestSnapshot());
 	entries = write_archive(rel, condition);
+	PopActiveSnapshot();
 	SPI_finish();
 	UnlockRelationOid(failures, ShareUpdateExclusiveLock);
 	AtEOXact_GUC(true, nest);
