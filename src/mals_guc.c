@@ -25,6 +25,7 @@
 
 bool mals_worker_enabled = true;
 char *mals_agent_id = NULL;
+char *mals_archive_directory = NULL;
 char *mals_category = NULL;
 char *mals_correlation_id = NULL;
 char *mals_databases = NULL;
@@ -181,6 +182,18 @@ assign_min_level(const char *value, void *extra)
 		min_level = MALS_LEVEL_TRACE;
 }
 
+/*
+ * Takes any text: what is refused here is as if it were not set, and entries
+ * would be removed without an archive. The archiver refuses what it cannot use.
+ */
+static bool
+check_directory(char **value, void **extra, GucSource guc_source)
+{
+	if (is_set(*value))
+		canonicalize_path(*value);
+	return true;
+}
+
 static bool
 check_uuid(char **value, void **extra, GucSource guc_source)
 {
@@ -300,7 +313,7 @@ mals_set_setting(const char *name, const char *value)
 							 GUC_ACTION_SET, true, 0, false);
 }
 
-/* Defines a text setting that any role may set. */
+/* Defines a text setting. */
 static void
 define_text(const char *name, const char *description, char **variable, const char *boot,
 			GucContext context, GucStringCheckHook check, GucStringAssignHook assign)
@@ -314,6 +327,9 @@ mals_guc_init(void)
 {
 	define_text("mals.agent_id", "Agent of entries that name none.", &mals_agent_id, "",
 				PGC_USERSET, NULL, NULL);
+	define_text("mals.archive_directory",
+				"Directory that entries are archived in before retention removes them.",
+				&mals_archive_directory, "", PGC_SIGHUP, check_directory, NULL);
 	define_text("mals.category", "Category of entries that name none.", &mals_category, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.context", "JSON object that is merged under the metadata of every entry.",

@@ -45,6 +45,8 @@ typedef enum MalsPartitionUnit
 
 extern int mals_partition_interval; /* a MalsPartitionUnit */
 
+extern char *mals_archive_directory; /* "": none; else it should be absolute */
+
 /* Sets a setting of this session, as SET would. */
 extern void mals_set_setting(const char *name, const char *value);
 

@@ -27,7 +27,12 @@ AS $$
     UNION ALL
     SELECT format('partition %s has no primary key: retries are not recognised in it', p.oid::regclass)
       FROM parts p
-     WHERE NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND x.indisprimary AND x.indisvalid))
+     WHERE NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND x.indisprimary AND x.indisvalid)
+    UNION ALL
+    SELECT format('partition %s could not be archived at %s, and is kept: %s', f.partition::regclass,
+                  f.failed_at, f.message)
+      FROM mals._archive_failures f
+     WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = f.partition))
   SELECT jsonb_build_object(
     'status', CASE WHEN EXISTS (SELECT FROM warnings) THEN 'degraded' ELSE 'ok' END,
     'db', current_database(),

@@ -48,6 +48,11 @@ typedef struct MalsEntry
 	bool has_ts;
 	bool has_level;
 
+	/* A row that comes back; xact is the stamp it had, if it had one. */
+	bool restored;
+	bool has_xact;
+	int64 xact;
+
 	/*
 	 * Set by finish where the clock rule refused a sender's id: that id, and a
 	 * hash of (agent_id, that id). The entry's own id is then the server's, and
@@ -68,6 +73,12 @@ extern void mals_entry_init(MalsEntry *entry, int index);
  * Allocates in the current memory context.
  */
 extern bool mals_entry_finish(MalsEntry *entry);
+
+/*
+ * Checks an entry that was stored once and comes back as it was: everything
+ * that finish sees to must hold. Raises the contract's errors.
+ */
+extern void mals_entry_check(const MalsEntry *entry);
 
 /*
  * Gives a finished entry a server's id in place of the sender's, which is kept

@@ -345,3 +345,36 @@ mals_entry_finish(MalsEntry *entry)
 												VARSIZE_ANY_EXHDR(entry->message), entry->metadata);
 	return true;
 }
+
+/* Raises an error for a column that is longer than finish leaves it. */
+static void
+check_column(const text *value, const char *name)
+{
+	if (value != NULL && bytes_of_chars(value, MAX_COLUMN_CHARS) >= 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s: longer than %d characters", name, MAX_COLUMN_CHARS),
+				errhint("mals stores no such entry."));
+}
+
+void
+mals_entry_check(const MalsEntry *entry)
+{
+	TimestampTz id_ts;
+
+	check_required(entry);
+	if (!entry->has_id || !entry->has_ts || !entry->has_level || entry->source == NULL ||
+		entry->metadata == NULL || !JB_ROOT_IS_OBJECT(entry->metadata) ||
+		TIMESTAMP_NOT_FINITE(entry->created_at))
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("a column of the entry is missing or impossible"),
+				errhint("Stored entries have id, ts, created_at, level, source, fingerprint, and "
+						"metadata that is an object."));
+	if (!mals_uuid_timestamp(&entry->id, &id_ts) || id_ts != entry->ts)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s: does not carry the time of ts", mals_entry_field(entry, "id")),
+				errhint("Ids of stored entries are version 7 UUIDs of their ts."));
+	check_column(entry->category, "category");
+	check_column(entry->source, "source");
+	check_column(entry->session_key, "session_key");
+	check_column(entry->correlation_id, "correlation_id");
+}

@@ -53,4 +53,20 @@ extern MalsPlace mals_partition_make(TimestampTz ts);
  */
 extern bool mals_partition_create_next(TimestampTz *ts, int unit);
 
+/* SQL: mals_make_partitions(from_ts, to_ts). */
+extern Datum mals_make_partitions(PG_FUNCTION_ARGS);
+
+/*
+ * Archives the entries of a partition, attached or not, or those that meet an
+ * SQL condition on its columns (alias e), as of now. Returns whether none of
+ * them is lost when they are removed; entries is how many were written: 0 if
+ * there were none or mals.archive_directory is not set. Where it failed it says
+ * so in a warning and, if the current transaction commits, in mals_health until
+ * it works; then nothing may be removed. No one should write what is archived
+ * meanwhile. Runs SQL as the current user, who must be able to read past row
+ * security.
+ */
+pg_nodiscard extern bool mals_partition_archive(Oid partition, const char *condition,
+												int64 *entries);
+
 #endif /* MALS_PARTITION_H */

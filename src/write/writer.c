@@ -210,7 +210,9 @@ fill_slot(MalsWriter *writer, const MalsEntry *entry)
 	values[COLUMN_SOURCE] = PointerGetDatum(entry->source);
 	values[COLUMN_METADATA] = JsonbPGetDatum(entry->metadata);
 	values[COLUMN_FINGERPRINT] = Int64GetDatum(entry->fingerprint);
-	values[COLUMN_XACT] = Int64GetDatum(mals_xact_stamp(GetTopFullTransactionId()));
+	slot->tts_isnull[COLUMN_XACT] = entry->restored && !entry->has_xact;
+	values[COLUMN_XACT] =
+		Int64GetDatum(entry->restored ? entry->xact : mals_xact_stamp(GetTopFullTransactionId()));
 	set_column(slot, COLUMN_CATEGORY, entry->category != NULL, entry->category);
 	set_column(slot, COLUMN_SESSION_KEY, entry->session_key != NULL, entry->session_key);
 	set_column(slot, COLUMN_TRACE_ID, entry->has_trace_id, &entry->trace_id);
