@@ -33,17 +33,20 @@ CREATE TABLE mals._groups (
 );
 COMMENT ON TABLE mals._groups IS 'Groups of more than one template, with what their templates have in common.';
 
+-- Templates are of all agents: there are none to see for who is bound to some.
 CREATE VIEW mals.templates AS
   SELECT fingerprint, version, template, group_id, first_seen, sample_id
     FROM mals._templates
+   WHERE NOT mals._is_bound()
   UNION ALL
   (SELECT DISTINCT ON (s.fingerprint)
           s.fingerprint, s.version, s.template, s.fingerprint, s.first_seen, s.sample_id
      FROM mals._sights s
-    WHERE NOT EXISTS (SELECT FROM mals._templates t WHERE t.fingerprint = s.fingerprint)
+    WHERE NOT mals._is_bound()
+      AND NOT EXISTS (SELECT FROM mals._templates t WHERE t.fingerprint = s.fingerprint)
     ORDER BY s.fingerprint, s.first_seen, s.sample_id);
 COMMENT ON VIEW mals.templates IS
-  'Every kind of message once, from its first sight: fingerprint, version of the rules, template, group_id (the least fingerprint of the templates that are one group), first_seen, sample_id (an entry).';
+  'Every kind of message once, from its first sight: fingerprint, version of the rules, template, group_id (the least fingerprint of the templates that are one group), first_seen, sample_id (an entry). Empty for roles that are bound to agents.';
 
 -- Groups that were merged or split by hand: merges are pairs of fingerprints
 -- that are one group, a split fingerprint is merged with nothing by itself.
