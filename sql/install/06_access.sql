@@ -42,11 +42,8 @@ CREATE FUNCTION mals._is_caller_bound() RETURNS boolean
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_is_caller_bound';
 COMMENT ON FUNCTION mals._is_caller_bound() IS 'Tells whether the user outside of all SECURITY DEFINER functions is bound to agents.';
 CREATE FUNCTION mals._sees(entry_id uuid) RETURNS boolean
-  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 100 AS 'MODULE_PATHNAME', 'mals_sees';
+  LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'mals_sees';
 COMMENT ON FUNCTION mals._sees(uuid) IS 'Tells whether the current user may read the entry with an id.';
-CREATE FUNCTION mals._knows(fingerprint bigint) RETURNS boolean
-  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'mals_knows';
-COMMENT ON FUNCTION mals._knows(bigint) IS 'Tells whether an entry that the current user may read has this fingerprint, or is of this group.';
 
 -- What was done, by whom. Functions write it as its owner; nobody else can.
 CREATE TABLE mals.audit (

@@ -73,6 +73,11 @@ CREATE TABLE mals.error_status (
 COMMENT ON TABLE mals.error_status IS
   'What was done about groups: resolved (covers the entries of the group up to resolved_at) and ignored (until a time, or for good). Written by mals_resolve_error, mals_ignore_error, mals_reopen_error.';
 
+-- Row security shows bound users no groups, but what was done about them holds for all.
+CREATE FUNCTION mals._status_of(fingerprint bigint) RETURNS mals.error_status
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_status_of';
+COMMENT ON FUNCTION mals._status_of(bigint) IS 'For a user who is bound to agents and has an entry with this fingerprint: what was done about its group, without number and note. NULL for others.';
+
 SELECT pg_catalog.pg_extension_config_dump('mals._sights', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._templates', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._groups', '');

@@ -27,8 +27,8 @@ AS $$
        AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger|is_bound|knows|sees)$'),
-    ('admin', '^mals_|^_(max|uuid_larger|is_bound|knows|sees)$'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger|is_bound|sees|status_of)$'),
+    ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
   SELECT r.privilege, 10 + row_number() OVER (ORDER BY r.relation::text),

@@ -30,12 +30,7 @@ DECLARE
 BEGIN
   FOR member IN
     SELECT c.oid::regclass AS name,
-           CASE WHEN c.oid = 'mals._templates'::regclass
-                -- those that are no group of several are of no use, see mals.logs
-                THEN 'mals._is_free() OR group_id <> fingerprint AND mals._knows(fingerprint)'
-                WHEN c.oid = 'mals.error_status'::regclass
-                THEN 'mals._is_free() OR mals._knows(fingerprint)'
-                WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'agent_id')
+           CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'agent_id')
                 THEN 'mals._is_own(agent_id)'
                 WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'entry_id')
                 THEN 'mals._is_free() OR mals._sees(entry_id)'

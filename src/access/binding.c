@@ -26,7 +26,6 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -34,16 +33,13 @@
 #include "nodes/supportnodes.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 
 #include "access/access.h"
-#include "entry/entry.h"
 #include "mals_compat.h"
 #include "partition/partition.h"
 
@@ -53,8 +49,6 @@ PG_FUNCTION_INFO_V1(mals_is_own);
 PG_FUNCTION_INFO_V1(mals_is_free);
 PG_FUNCTION_INFO_V1(mals_is_bound_now);
 PG_FUNCTION_INFO_V1(mals_is_caller_bound);
-PG_FUNCTION_INFO_V1(mals_sees);
-PG_FUNCTION_INFO_V1(mals_knows);
 
 /* Columns of mals.agent_bindings. */
 enum
@@ -318,105 +312,5 @@ mals_binding_change(PG_FUNCTION_ARGS)
 	CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
 	CacheInvalidateRelcacheByRelid(mals_relation_oid("entries"));
 	CacheInvalidateRelcacheByRelid(mals_relation_oid("resolutions"));
-	CacheInvalidateRelcacheByRelid(mals_relation_oid("error_status"));
-	CacheInvalidateRelcacheByRelid(mals_relation_oid("_templates"));
 	return PointerGetDatum(NULL);
-}
-
-/* Runs a SELECT with up to two arguments, on the snapshot of the query that asks. */
-static void
-run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args)
-{
-	if (*plan == NULL)
-	{
-		*plan = SPI_prepare(sql, nargs, types);
-		if (*plan == NULL || SPI_keepplan(*plan) != 0)
-			elog(ERROR, "could not prepare: %s", sql);
-	}
-	if (SPI_execute_plan(*plan, args, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not run: %s", sql);
-}
-
-/* SQL: may the current user read an entry? */
-Datum
-mals_sees(PG_FUNCTION_ARGS)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {UUIDOID, TIMESTAMPTZOID};
-	Datum args[2] = {PG_GETARG_DATUM(0)};
-	TimestampTz ts;
-	bool found;
-
-	if (!mals_uuid_timestamp(PG_GETARG_UUID_P(0), &ts))
-		PG_RETURN_BOOL(false);
-	args[1] = TimestampTzGetDatum(ts);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	run(&plan,
-		"SELECT FROM mals.entries e WHERE e.id OPERATOR(pg_catalog.=) $1"
-		" AND e.ts OPERATOR(pg_catalog.=) $2",
-		lengthof(types), types, args);
-	found = SPI_processed > 0;
-	SPI_finish();
-	PG_RETURN_BOOL(found);
-}
-
-/* Adds the fingerprints of the last result to a hash table. */
-static void
-add_fingerprints(HTAB *table)
-{
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-		int64 fingerprint =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-
-		(void) hash_search(table, &fingerprint, HASH_ENTER, NULL);
-	}
-}
-
-/* Gathers the fingerprints of all entries that the current user may read, and of their groups. */
-static HTAB *
-find_known(MemoryContext context)
-{
-	static SPIPlanPtr own_plan = NULL;
-	static SPIPlanPtr group_plan = NULL;
-	HASHCTL control = {.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = context};
-	HTAB *known =
-		hash_create("mals known to a user", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	Oid type = INT8ARRAYOID;
-	MalsCaller caller;
-	Datum fingerprints;
-	bool isnull;
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	run(&own_plan, "SELECT pg_catalog.array_agg(DISTINCT e.fingerprint) FROM mals.entries e", 0,
-		NULL, NULL);
-	fingerprints = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-	{
-		mals_become_owner(&caller);
-		run(&group_plan,
-			"SELECT f FROM pg_catalog.unnest($1) f UNION ALL"
-			" SELECT t.group_id FROM mals._templates t"
-			" WHERE t.fingerprint OPERATOR(pg_catalog.=) ANY ($1)",
-			1, &type, &fingerprints);
-		add_fingerprints(known);
-		mals_become_caller(&caller);
-	}
-	SPI_finish();
-	return known;
-}
-
-/* SQL: has an entry that the current user may read this fingerprint? Looks once a query. */
-Datum
-mals_knows(PG_FUNCTION_ARGS)
-{
-	int64 fingerprint = PG_GETARG_INT64(0);
-	FmgrInfo *function = fcinfo->flinfo;
-
-	if (function->fn_extra == NULL)
-		function->fn_extra = find_known(function->fn_mcxt);
-	PG_RETURN_BOOL(hash_search(function->fn_extra, &fingerprint, HASH_FIND, NULL) != NULL);
 }

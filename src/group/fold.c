@@ -278,7 +278,7 @@ write_group_templates(MalsTemplate *templates, int count)
 }
 
 uint64
-mals_regroup(void)
+mals_regroup(bool templates_went)
 {
 	Oid types[] = {INT8ARRAYOID, INT8ARRAYOID};
 	Oid json = JSONBOID;
@@ -300,7 +300,7 @@ mals_regroup(void)
 	args[1] = bigint_array(groups, count);
 	run(count_changes, 2, types, args);
 	changed = DatumGetInt64(column(0, 1));
-	if (changed == 0)
+	if (changed == 0 && !templates_went)
 		return 0;
 
 	run(move_status, 2, types, args);
@@ -334,7 +334,7 @@ mals_maintain(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	folded = mals_fold_sights();
-	regrouped = mals_regroup();
+	regrouped = mals_regroup(false);
 	SPI_finish();
 	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(

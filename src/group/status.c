@@ -232,7 +232,7 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 										 " greatest($1, $2)) ON CONFLICT DO NOTHING",
 										 2, types, args, NULL, false, 0) < 0)
 		elog(ERROR, "could not write mals._hand_merges");
-	(void) mals_regroup();
+	(void) mals_regroup(false);
 	if (changed)
 	{
 		row.detail[0] = "a";
@@ -267,7 +267,7 @@ mals_split_group(PG_FUNCTION_ARGS)
 		run("INSERT INTO mals._hand_splits SELECT fingerprint FROM mals._templates"
 			" WHERE group_id = $1 ON CONFLICT DO NOTHING",
 			1, &group, NULL);
-		(void) mals_regroup();
+		(void) mals_regroup(false);
 		row.detail[0] = "fingerprint";
 		row.detail[1] = number_text(DatumGetInt64(group));
 		mals_audit(&caller, &row);

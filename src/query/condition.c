@@ -138,13 +138,11 @@ append_meta(StringInfo buf, const MalsTerm *term)
 static void
 append_group(StringInfo buf, int64 fingerprint)
 {
-	appendStringInfo(
-		buf,
-		"(fingerprint = '" INT64_FORMAT "'::bigint OR fingerprint IN"
-		" (SELECT m.fingerprint FROM mals._templates m WHERE m.group_id = COALESCE("
-		"(SELECT o.group_id FROM mals._templates o WHERE o.fingerprint = '" INT64_FORMAT
-		"'::bigint), '" INT64_FORMAT "'::bigint)))",
-		fingerprint, fingerprint, fingerprint);
+	appendStringInfo(buf,
+					 "(fingerprint = '" INT64_FORMAT "'::bigint OR fingerprint IN"
+					 " (SELECT m.fingerprint FROM mals._templates o JOIN mals._templates m"
+					 " USING (group_id) WHERE o.fingerprint = '" INT64_FORMAT "'::bigint))",
+					 fingerprint, fingerprint);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "access/access.h"
 #include "mals_catalog.h"
 #include "query/literal.h"
 #include "query/read.h"
@@ -122,9 +123,11 @@ append_groups(StringInfo sql, const Window *window)
 		" FROM kinds k GROUP BY k.g HAVING bool_or(inside)),"
 		" states AS (SELECT w.*, COALESCE(w.newest > s.resolved_at, false) AS is_regressed,"
 		" s.ignored_at IS NOT NULL AND COALESCE(s.ignored_until > clock_timestamp(), true)"
-		" AS is_ignored FROM windows w LEFT JOIN mals.error_status s ON s.fingerprint = w.g),"
+		" AS is_ignored FROM windows w LEFT JOIN %s),"
 		" groups AS (SELECT c.g AS fingerprint, ",
-		schema);
+		schema,
+		mals_is_bound() ? "LATERAL mals._status_of(w.g) s ON true"
+						: "mals.error_status s ON s.fingerprint = w.g");
 	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g", schema, SAMPLE_MESSAGE);
 	appendStringInfo(
 		sql,

@@ -34,7 +34,7 @@ SELECT mals_count(); ROLLBACK TO s;
 SELECT mals_trace('x'); ROLLBACK TO s;
 SELECT mals_export(); ROLLBACK TO s;
 RESET ROLE;
-GRANT SELECT ON ALL TABLES IN SCHEMA mals TO v_role;
+SELECT mals_grant('v_role', 'admin');
 CREATE POLICY v_policy ON mals.entries AS RESTRICTIVE TO v_role USING (agent_id = 'v-agent' AND message <> 'two');
 SELECT mals_unresolve(:'one'), mals_unresolve(:'two');
 SAVEPOINT s;
