@@ -69,6 +69,10 @@ AS $$
 DECLARE
   part text;
 BEGIN
+  IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to grant privileges of mals',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
   PERFORM mals._check_privilege(role, privilege);
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_grant.privilege ORDER BY p.n LOOP
     EXECUTE format('GRANT %s TO %s', part, role);
@@ -87,11 +91,15 @@ DECLARE
   part text;
   kept text[];
 BEGIN
+  IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to revoke privileges of mals',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
   PERFORM mals._check_privilege(role, privilege);
   -- what others share with this one is granted again, but that admin is all of them
   SELECT array_agg(k.privilege) INTO kept
     FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
-                 ('admin', 'mals.error_status', 'INSERT')) AS k (privilege, relation, type)
+                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
    WHERE k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin'
      AND EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) a
                   WHERE c.oid = k.relation AND a.grantee = role AND a.privilege_type = k.type);

@@ -31,6 +31,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
+#include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -233,6 +234,35 @@ add_conditions(List *conditions, Oid user, Expr *agent)
 	return conditions;
 }
 
+/*
+ * Takes the policies off a relation whose rows all pass them: the planner does
+ * not look at statistics of a relation that has some, even if they say true.
+ * Whose plan this is for is known, and core keeps it for no one else.
+ */
+static void
+remove_policies(PlannerInfo *root, FuncExpr *call)
+{
+	Var *agent = linitial(call->args);
+	RangeTblEntry *relation;
+	ListCell *lc;
+
+	if (root == NULL || !IsA(agent, Var) || agent->varlevelsup != 0)
+		return;
+	relation = rt_fetch(agent->varno, root->parse->rtable);
+	foreach (lc, relation->securityQuals)
+	{
+		Node *policy = lfirst(lc);
+
+		/* NULL is one that was true */
+		if (policy != NULL &&
+			!(IsA(policy, FuncExpr) && ((FuncExpr *) policy)->funcid == call->funcid) &&
+			!(IsA(policy, Const) && !((Const *) policy)->constisnull &&
+			  DatumGetBool(((Const *) policy)->constvalue)))
+			return;
+	}
+	relation->securityQuals = NIL;
+}
+
 /* Planner support: replaces mals._is_own(agent) and mals._is_free(). */
 Datum
 mals_binding_support(PG_FUNCTION_ARGS)
@@ -254,6 +284,8 @@ mals_binding_support(PG_FUNCTION_ARGS)
 		if (OidIsValid(owner) && owner != GetUserId())
 			conditions = add_conditions(conditions, owner, agent);
 	}
+	if (conditions == NIL && agent != NULL)
+		remove_policies(simplify->root, simplify->fcall);
 	PG_RETURN_POINTER(conditions == NIL ? makeBoolConst(true, false)
 										: (Node *) make_ands_explicit(conditions));
 }
