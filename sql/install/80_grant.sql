@@ -18,7 +18,7 @@ AS $$
     ('reader', 6, 'SELECT (fingerprint, group_id) ON mals._templates'),
     ('reader', 7, 'SELECT ON mals._groups'),
     ('reader', 8, 'USAGE ON SCHEMA mals'),
-    ('admin', 1, 'INSERT ON mals.logs, mals.inbox'),
+    ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
     ('admin', 2, 'USAGE ON SCHEMA mals')),
   relations (privilege, relation) AS (
     SELECT 'admin', d.objid::regclass
