@@ -2,11 +2,13 @@
 -- the catalog. What has no row below fails the test.
 --
 -- To add a function: a row (its signature as regprocedure shows it, who may call it, a call that
--- does no harm). Who: w writer, r reader, a admin, p everyone; '' is the owner alone.
+-- does no harm and is undone, or NULL). Who: w writer, r reader, a admin, p everyone; '' is the owner alone.
 -- Functions mals._x need none, and are the owner's alone, unless others need them.
 -- To add a table or view: a row (its name, who may SELECT, who may INSERT). Nobody but the owner
 -- may do more than that with any.
+-- The lists are not echoed: a new row changes nothing in the expected output.
 SET timezone = 'UTC';
+\set ECHO none
 CREATE TABLE functions (signature text PRIMARY KEY, who text NOT NULL, call text);
 INSERT INTO functions VALUES
   ('mals_agents(interval)', 'ra', 'SELECT * FROM mals_agents()'),
@@ -40,6 +42,7 @@ INSERT INTO functions VALUES
   ('mals_resolve(uuid,text,text)', 'a', 'SELECT mals_resolve(id) FROM seen'),
   ('mals_resolve_batch(uuid[],text,text)', 'a', 'SELECT mals_resolve_batch(ARRAY[id]) FROM seen'),
   ('mals_resolve_error(bigint,text,text)', 'a', 'SELECT mals_resolve_error(mals_fingerprint(''Seen before''))'),
+  ('mals_restore_archive(text,interval)', 'a', NULL),
   ('mals_revoke(regrole,text)', 'a', NULL),
   ('mals_search(text,timestamp with time zone,timestamp with time zone,integer,integer,text)', 'ra', 'SELECT * FROM mals_search()'),
   ('mals_set_traceparent(text)', 'wa', 'SELECT mals_set_traceparent(NULL)'),
@@ -73,6 +76,8 @@ INSERT INTO relations VALUES
   ('mals.resolutions', 'ra', ''),
   ('mals.templates', 'ra', ''),
   ('mals.vector', 'a', 'wa'),
+  ('mals._archive_failures', 'a', ''),
+  ('mals._exemptions', 'a', ''),
   ('mals._groups', 'ra', ''),
   ('mals._hand_merges', 'a', ''),
   ('mals._hand_splits', 'a', ''),
@@ -80,6 +85,8 @@ INSERT INTO relations VALUES
   ('mals._refused_ids', 'a', ''),
   ('mals._sights', 'a', ''),
   ('mals._templates', 'a', '');
+
+\set ECHO all
 
 CREATE TABLE roles (role regrole, kind text);
 CREATE ROLE mals_test_nobody;

@@ -10,8 +10,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = mals_node('access');
 my $dir = PostgreSQL::Test::Utils::tempdir();
+my $node = mals_node('access', "mals.archive_directory = '$dir'");
 
 # Each command runs in a session that has not loaded the library.
 sub refused
@@ -54,6 +54,16 @@ sql_is($node, q{SELECT count(*) FROM pg_extension WHERE extname = 'mals'}, '1', 
 is($node->safe_psql('owned', q{SELECT count(*) FROM pg_extension WHERE extname = 'mals'}), '0', 'allowed, it is dropped');
 $node->safe_psql('owned', 'CREATE EXTENSION mals');
 $node->safe_psql('postgres', 'DROP DATABASE owned');
+
+# What was forgotten may still be in archives: the audit names those of the query's time.
+$node->safe_psql('postgres', q{SET mals.max_past = '-1';
+	SELECT mals_log('bot-0', 'long ago', ts => '2020-01-01'), mals_log('bot-0', 'long ago', ts => '2020-02-01');
+	SELECT mals._archive(inhrelid) FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass AND inhrelid::regclass::text ~ 'entries_20200[12]'});
+sql_is($node, q{SELECT mals_forget('agent:bot-0 before:2020-01-15', false, 'a duty')}, '1', 'an entry is forgotten');
+like($node->safe_psql('postgres', q{SELECT archives FROM mals.audit WHERE action = 'forget'}), qr{^\{\Q$dir\E/postgres/entries_20200101\.[^,]*\.json\}$},
+	'the archive that has it is in the audit');
+sql_is($node, q{SELECT mals_forget('agent:bot-0', false)}, '1', 'another is forgotten');
+sql_is($node, q{SELECT array_length(archives, 1) FROM mals.audit WHERE action = 'forget' ORDER BY at DESC LIMIT 1}, '2', 'both archives are in the audit');
 
 # Dumps.
 my %state = (
