@@ -12,6 +12,7 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 
+#include "access/access.h"
 #include "mals_guc.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
@@ -22,6 +23,7 @@ PG_FUNCTION_INFO_V1(mals_version);
 
 void _PG_init(void);
 
+static object_access_hook_type next_object_access = NULL;
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 static ProcessUtility_hook_type next_utility = NULL;
@@ -56,6 +58,14 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	mals_watch_after(statement);
 }
 
+static void
+object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
+{
+	if (next_object_access)
+		next_object_access(access, class, object, sub, arg);
+	mals_guard_drop(access, class, object);
+}
+
 /* What shared_preload_libraries makes possible. */
 static void
 init_preloaded(void)
@@ -73,6 +83,7 @@ void
 _PG_init(void)
 {
 	mals_guc_init();
+	mals_access_init();
 	mals_write_init();
 	if (process_shared_preload_libraries_in_progress)
 		init_preloaded();
@@ -81,6 +92,8 @@ _PG_init(void)
 		next_utility = ProcessUtility_hook;
 		ProcessUtility_hook = process_utility;
 	}
+	next_object_access = object_access_hook;
+	object_access_hook = object_access;
 }
 
 /* SQL: the library's version. */

@@ -72,4 +72,13 @@
 #define mals_bt_search(rel, heap, key, buf) _bt_search(rel, key, buf, BT_WRITE, NULL)
 #endif
 
+/* What holds the users whose privileges a query's relations are checked by. */
+#if PG_VERSION_NUM >= 160000
+#define MALS_PERMISSIONS(query) ((query)->rteperminfos)
+#define MalsPermission RTEPermissionInfo
+#else
+#define MALS_PERMISSIONS(query) ((query)->rtable)
+#define MalsPermission RangeTblEntry
+#endif
+
 #endif /* MALS_COMPAT_H */

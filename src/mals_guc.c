@@ -25,6 +25,7 @@
 
 bool mals_worker_enabled = true;
 char *mals_agent_id = NULL;
+bool mals_allow_drop = false;
 char *mals_archive_directory = NULL;
 char *mals_category = NULL;
 char *mals_correlation_id = NULL;
@@ -327,6 +328,9 @@ mals_guc_init(void)
 {
 	define_text("mals.agent_id", "Agent of entries that name none.", &mals_agent_id, "",
 				PGC_USERSET, NULL, NULL);
+	DefineCustomBoolVariable("mals.allow_drop",
+							 "Lets the extension be dropped, and all log entries with it.", NULL,
+							 &mals_allow_drop, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	define_text("mals.archive_directory",
 				"Directory that entries are archived in before retention removes them.",
 				&mals_archive_directory, "", PGC_SIGHUP, check_directory, NULL);

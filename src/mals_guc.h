@@ -46,6 +46,7 @@ typedef enum MalsPartitionUnit
 extern int mals_partition_interval; /* a MalsPartitionUnit */
 
 extern char *mals_archive_directory; /* "": none; else it should be absolute */
+extern bool mals_allow_drop;         /* of the extension */
 
 /* Sets a setting of this session, as SET would. */
 extern void mals_set_setting(const char *name, const char *value);

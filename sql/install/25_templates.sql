@@ -33,17 +33,20 @@ CREATE TABLE mals._groups (
 );
 COMMENT ON TABLE mals._groups IS 'Groups of more than one template, with what their templates have in common.';
 
+-- Templates are of all agents: there are none to see for who is bound to some.
 CREATE VIEW mals.templates AS
   SELECT fingerprint, version, template, group_id, first_seen, sample_id
     FROM mals._templates
+   WHERE NOT mals._is_bound()
   UNION ALL
   (SELECT DISTINCT ON (s.fingerprint)
           s.fingerprint, s.version, s.template, s.fingerprint, s.first_seen, s.sample_id
      FROM mals._sights s
-    WHERE NOT EXISTS (SELECT FROM mals._templates t WHERE t.fingerprint = s.fingerprint)
+    WHERE NOT mals._is_bound()
+      AND NOT EXISTS (SELECT FROM mals._templates t WHERE t.fingerprint = s.fingerprint)
     ORDER BY s.fingerprint, s.first_seen, s.sample_id);
 COMMENT ON VIEW mals.templates IS
-  'Every kind of message once, from its first sight: fingerprint, version of the rules, template, group_id (the least fingerprint of the templates that are one group), first_seen, sample_id (an entry).';
+  'Every kind of message once, from its first sight: fingerprint, version of the rules, template, group_id (the least fingerprint of the templates that are one group), first_seen, sample_id (an entry). Empty for roles that are bound to agents.';
 
 -- Groups that were merged or split by hand: merges are pairs of fingerprints
 -- that are one group, a split fingerprint is merged with nothing by itself.
@@ -69,6 +72,11 @@ CREATE TABLE mals.error_status (
 );
 COMMENT ON TABLE mals.error_status IS
   'What was done about groups: resolved (covers the entries of the group up to resolved_at) and ignored (until a time, or for good). Written by mals_resolve_error, mals_ignore_error, mals_reopen_error.';
+
+-- Row security shows bound users no groups, but what was done about them holds for all.
+CREATE FUNCTION mals._status_of(fingerprint bigint) RETURNS mals.error_status
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_status_of';
+COMMENT ON FUNCTION mals._status_of(bigint) IS 'For a user who is bound to agents and has an entry with this fingerprint: what was done about its group, without number and note. NULL for others.';
 
 SELECT pg_catalog.pg_extension_config_dump('mals._sights', '');
 SELECT pg_catalog.pg_extension_config_dump('mals._templates', '');

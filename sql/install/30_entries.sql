@@ -67,15 +67,22 @@ SELECT pg_catalog.pg_extension_config_dump('mals._refused_ids', '');
 
 -- An entry is resolved if it was resolved by hand, and else if its group was
 -- resolved at that time or later. All joins are on unique keys, so that the
--- planner leaves out those whose columns a query does not use.
+-- planner leaves out those whose columns a query does not use. Who is bound to
+-- agents sees no templates, and is told of the group by mals._status_of.
 CREATE VIEW mals.logs WITH (security_invoker = true) AS
   SELECT e.id, e.ts, e.created_at, e.level, e.agent_id, e.message, e.category, e.source,
          e.session_key, e.trace_id, e.parent_id, e.correlation_id, e.metadata, e.fingerprint,
-         COALESCE(r.resolved, s.resolved_at >= e.ts, false) AS resolved,
-         CASE WHEN r.entry_id IS NULL THEN CASE WHEN s.resolved_at >= e.ts THEN s.resolved_at END
-              WHEN r.resolved THEN r.resolved_at END AS resolved_at,
-         CASE WHEN r.entry_id IS NULL THEN CASE WHEN s.resolved_at >= e.ts THEN s.resolved_by END
-              WHEN r.resolved THEN r.resolved_by END AS resolved_by
+         COALESCE(r.resolved, s.resolved_at >= e.ts,
+                  CASE WHEN t.fingerprint IS NULL THEN (mals._status_of(e.fingerprint)).resolved_at >= e.ts END,
+                  false) AS resolved,
+         CASE WHEN r.entry_id IS NOT NULL THEN CASE WHEN r.resolved THEN r.resolved_at END
+              WHEN s.resolved_at >= e.ts THEN s.resolved_at
+              WHEN t.fingerprint IS NULL AND (mals._status_of(e.fingerprint)).resolved_at >= e.ts
+              THEN (mals._status_of(e.fingerprint)).resolved_at END AS resolved_at,
+         CASE WHEN r.entry_id IS NOT NULL THEN CASE WHEN r.resolved THEN r.resolved_by END
+              WHEN s.resolved_at >= e.ts THEN s.resolved_by
+              WHEN t.fingerprint IS NULL AND (mals._status_of(e.fingerprint)).resolved_at >= e.ts
+              THEN (mals._status_of(e.fingerprint)).resolved_by END AS resolved_by
     FROM mals.entries e
     LEFT JOIN mals.resolutions r ON r.entry_id = e.id
     LEFT JOIN mals._templates t ON t.fingerprint = e.fingerprint

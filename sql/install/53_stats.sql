@@ -12,7 +12,7 @@ CREATE FUNCTION mals_stats(since timestamptz DEFAULT NULL, until timestamptz DEF
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_stats(timestamptz, timestamptz) IS
-  'Figures of the log entries from since (inclusive) until (exclusive), NULL for no bound: total_entries, agents_count, level_counts, agent_counts, hourly_counts (objects of counts; hours in UTC as YYYY-MM-DDTHH:00; only what occurs), top_agents (the 5 with most entries: agent_id, entries), earliest_ts, latest_ts; and of the whole store: index_bytes, total_bytes, partitions (a count).';
+  'Figures of the log entries from since (inclusive) until (exclusive), NULL for no bound: total_entries, agents_count, level_counts, agent_counts, hourly_counts (objects of counts; hours in UTC as YYYY-MM-DDTHH:00; only what occurs), top_agents (the 5 with most entries: agent_id, entries), earliest_ts, latest_ts; and of the whole store: index_bytes, total_bytes, partitions (a count); null for roles that are bound to agents.';
 
 CREATE FUNCTION mals_histogram(
   bucket interval, query text DEFAULT '', since timestamptz DEFAULT NULL,

@@ -15,21 +15,25 @@ AS $$
     ('reader', 3, 'SELECT ON mals.entries'),
     ('reader', 4, 'SELECT ON mals.resolutions'),
     ('reader', 5, 'SELECT ON mals.error_status'),
-    ('reader', 6, 'SELECT ON mals._templates'),
+    ('reader', 6, 'SELECT (fingerprint, group_id) ON mals._templates'),
     ('reader', 7, 'SELECT ON mals._groups'),
     ('reader', 8, 'USAGE ON SCHEMA mals'),
-    ('admin', 1, 'INSERT, UPDATE, DELETE ON mals.error_status'),
-    ('admin', 2, 'SELECT ON ALL TABLES IN SCHEMA mals'),
-    ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.resolutions'),
-    ('admin', 4, 'INSERT, UPDATE, DELETE ON mals._templates, mals._sights, mals._groups'),
-    ('admin', 5, 'INSERT, UPDATE, DELETE ON mals._hand_merges, mals._hand_splits'),
-    ('admin', 6, 'INSERT ON mals.logs, mals.inbox'),
-    ('admin', 7, 'USAGE ON SCHEMA mals')),
+    ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
+    ('admin', 2, 'USAGE ON SCHEMA mals')),
+  relations (privilege, relation) AS (
+    SELECT 'admin', d.objid::regclass
+      FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p', 'v')
+     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
+       AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger)$'),
-    ('admin', '^mals_|^_(max|uuid_larger)$'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger|is_bound|sees|status_of)$'),
+    ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of)$'))
   SELECT privilege, n, clause FROM tables
+  UNION ALL
+  SELECT r.privilege, 10 + row_number() OVER (ORDER BY r.relation::text),
+         format('SELECT ON %s', r.relation)
+    FROM relations r
   UNION ALL
   SELECT f.privilege, 100 + row_number() OVER (ORDER BY p.oid::regprocedure::text),
          format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
@@ -65,10 +69,16 @@ AS $$
 DECLARE
   part text;
 BEGIN
+  IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to grant privileges of mals',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
   PERFORM mals._check_privilege(role, privilege);
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_grant.privilege ORDER BY p.n LOOP
     EXECUTE format('GRANT %s TO %s', part, role);
   END LOOP;
+  INSERT INTO mals.audit (action, detail)
+    VALUES ('grant', jsonb_build_object('role', role, 'privilege', privilege));
 END
 $$;
 COMMENT ON FUNCTION mals_grant(regrole, text) IS
@@ -81,17 +91,23 @@ DECLARE
   part text;
   kept text[];
 BEGIN
+  IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to revoke privileges of mals',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
   PERFORM mals._check_privilege(role, privilege);
   -- what others share with this one is granted again, but that admin is all of them
   SELECT array_agg(k.privilege) INTO kept
     FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
-                 ('admin', 'mals.error_status', 'INSERT')) AS k (privilege, relation, type)
+                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
    WHERE k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin'
      AND EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) a
                   WHERE c.oid = k.relation AND a.grantee = role AND a.privilege_type = k.type);
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_revoke.privilege ORDER BY p.n LOOP
     EXECUTE format('REVOKE %s FROM %s', part, role);
   END LOOP;
+  INSERT INTO mals.audit (action, detail)
+    VALUES ('revoke', jsonb_build_object('role', role, 'privilege', privilege));
   FOREACH part IN ARRAY COALESCE(kept, '{}') LOOP
     PERFORM @extschema@.mals_grant(role, part);
   END LOOP;
@@ -99,3 +115,37 @@ END
 $$;
 COMMENT ON FUNCTION mals_revoke(regrole, text) IS
   'Takes back what mals_grant gave a role. writer and reader leave the other privileges as they are; admin takes writer and reader away too. Errors: 22004 for NULL, 22023 for an unknown privilege, 42501 if the caller may not revoke it.';
+
+CREATE FUNCTION mals_bind_agent(role regrole, agent_glob text) RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  owner oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = 'mals.entries'::regclass);
+BEGIN
+  IF role IS NULL THEN
+    RAISE null_value_not_allowed USING MESSAGE = 'role is required', HINT = 'Name the role, such as ''crypto_bot''.';
+  END IF;
+  IF agent_glob = '' THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'agent_glob is empty',
+      HINT = 'Give an agent, or a glob such as crypto-*; NULL takes the binding back.';
+  END IF;
+  IF NOT pg_has_role(owner, 'USAGE') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to bind roles to agents',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
+  IF agent_glob IS NOT NULL AND (pg_has_role(role, owner, 'USAGE') OR
+       (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.oid = role)) THEN
+    RAISE object_not_in_prerequisite_state USING MESSAGE = format('role %s cannot be bound: row security does not hold for it', role),
+      HINT = 'Bind a role that is no superuser, has not BYPASSRLS and is no member of the owner of mals.';
+  END IF;
+  DELETE FROM mals.agent_bindings b
+   WHERE b.role = mals_bind_agent.role OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = b.role);
+  IF agent_glob IS NOT NULL THEN
+    INSERT INTO mals.agent_bindings VALUES (role, agent_glob);
+  END IF;
+  INSERT INTO mals.audit (action, detail)
+    VALUES ('bind_agent', jsonb_build_object('role', role, 'agent_glob', agent_glob));
+END
+$$;
+COMMENT ON FUNCTION mals_bind_agent(regrole, text) IS
+  'Binds a role to agents: from now on it can log only as, and read only of, agents that match agent_glob (* stands for any text, all else is literal). Takes the place of an earlier binding of the role; NULL takes it back. Holds for roles that inherit the role''s privileges, too; whoever is under several bindings may do only what all of them allow. Gives no privileges: use mals_grant as well. To be called by the owner of the extension. Errors: 22004 NULL role; 22023 an empty agent_glob; 42501 not the owner; 55000 a superuser or another role that row security does not hold for.';

@@ -44,10 +44,12 @@ AS $$
                  WHERE datname = current_database() AND backend_type LIKE 'mals%'),
     'ring', NULL,
     'last_maintenance', (SELECT max(finished_at) FROM mals._jobs WHERE failures = 0),
-    'entries_estimate', (SELECT COALESCE(sum(greatest(reltuples, 0))::bigint, 0) FROM parts),
-    'oldest_ts', (SELECT min(ts) FROM mals.entries),
-    'newest_ts', (SELECT max(ts) FROM mals.entries),
+    -- of all entries: not for roles that are bound to agents
+    'entries_estimate', CASE WHEN NOT mals._is_caller_bound()
+                             THEN (SELECT COALESCE(sum(greatest(reltuples, 0))::bigint, 0) FROM parts) END,
+    'oldest_ts', CASE WHEN NOT mals._is_caller_bound() THEN (SELECT min(ts) FROM mals.entries) END,
+    'newest_ts', CASE WHEN NOT mals._is_caller_bound() THEN (SELECT max(ts) FROM mals.entries) END,
     'warnings', (SELECT COALESCE(jsonb_agg(warning), '[]') FROM warnings))
 $$;
 COMMENT ON FUNCTION mals_health() IS
-  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring, last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts, warnings (texts that say what to do).';
+  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring, last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts (these three null for roles that are bound to agents), warnings (texts that say what to do).';

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "access/access.h"
 #include "group/fold.h"
 #include "group/group.h"
 #include "group/merge.h"
@@ -277,7 +278,7 @@ write_group_templates(MalsTemplate *templates, int count)
 }
 
 uint64
-mals_regroup(void)
+mals_regroup(bool templates_went)
 {
 	Oid types[] = {INT8ARRAYOID, INT8ARRAYOID};
 	Oid json = JSONBOID;
@@ -299,7 +300,7 @@ mals_regroup(void)
 	args[1] = bigint_array(groups, count);
 	run(count_changes, 2, types, args);
 	changed = DatumGetInt64(column(0, 1));
-	if (changed == 0)
+	if (changed == 0 && !templates_went)
 		return 0;
 
 	run(move_status, 2, types, args);
@@ -322,16 +323,20 @@ mals_fold_sights(void)
 Datum
 mals_maintain(PG_FUNCTION_ARGS)
 {
+	MalsCaller caller;
 	uint64 folded;
 	uint64 regrouped;
 
 	if (XactReadOnly)
 		mals_error_read_only("mals_maintain()");
+	mals_require_unbound("mals_maintain()");
+	mals_become_owner(&caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	folded = mals_fold_sights();
-	regrouped = mals_regroup();
+	regrouped = mals_regroup(false);
 	SPI_finish();
+	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(
 		jsonb_in, CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
 										   ", \"templates_regrouped\": " UINT64_FORMAT "}",

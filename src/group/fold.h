@@ -16,8 +16,10 @@ extern uint64 mals_fold_sights(void);
 
 /*
  * Brings groups up to date with templates and hand overrides; returns how many
- * templates changed their group. To be called after mals_fold_sights.
+ * templates changed their group. What the templates of a group have in common
+ * is written again if some did, or if templates went. To be called after
+ * mals_fold_sights.
  */
-extern uint64 mals_regroup(void);
+extern uint64 mals_regroup(bool templates_went);
 
 #endif /* MALS_FOLD_H */

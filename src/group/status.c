@@ -1,7 +1,9 @@
 /*
  * status.c
  *		What is done about groups: resolve, ignore, reopen, and merge and split by
- *		hand. Each takes any fingerprint of a group for the group.
+ *		hand. Each takes any fingerprint of a group for the group, acts as the owner
+ *		of the log, and leaves a row in mals.audit. They concern the entries of all
+ *		agents, so they are not for roles that are bound to some.
  */
 #include "mals_errors.h"
 
@@ -11,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "access/access.h"
 #include "group/fold.h"
 
 PG_FUNCTION_INFO_V1(mals_resolve_error);
@@ -93,14 +96,31 @@ name_argument(FunctionCallInfo fcinfo, int n, const char *name)
 	return PG_GETARG_DATUM(n);
 }
 
-/* Opens SPI for a statement that writes. */
+/* Opens SPI for statements that write, and becomes the owner. */
 static void
-connect(const char *what)
+connect(MalsCaller *caller, const char *what)
 {
 	if (XactReadOnly)
 		mals_error_read_only(what);
+	mals_require_unbound(what);
+	mals_become_owner(caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+}
+
+/* Becomes the caller again and closes SPI. */
+static void
+disconnect(const MalsCaller *caller)
+{
+	mals_become_caller(caller);
+	SPI_finish();
+}
+
+/* Gives the text of a number. */
+static char *
+number_text(int64 number)
+{
+	return psprintf("%lld", (long long) number);
 }
 
 /* Keeps whoever changes groups (see fold.c) out to the end of the transaction. */
@@ -114,39 +134,59 @@ lock_groups(void)
 Datum
 mals_resolve_error(PG_FUNCTION_ARGS)
 {
+	MalsAudit row = {.action = "resolve_error"};
+	MalsCaller caller;
 	Datum args[4];
-	int64 count;
 
-	connect("mals_resolve_error()");
+	connect(&caller, "mals_resolve_error()");
 	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = name_argument(fcinfo, 1, "resolved_by");
 	args[3] = PG_GETARG_DATUM(2);
 	run(count_resolved, 2, args, NULL);
-	count = result();
+	row.entries = result();
 	run(resolve, 4, args, PG_ARGISNULL(2) ? "   n" : NULL);
-	SPI_finish();
-	PG_RETURN_INT64(count);
+	row.reason = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	row.detail[0] = "fingerprint";
+	row.detail[1] = number_text(DatumGetInt64(args[0]));
+	row.detail[2] = "by";
+	row.detail[3] = TextDatumGetCString(args[2]);
+	mals_audit(&caller, &row);
+	disconnect(&caller);
+	PG_RETURN_INT64(row.entries);
 }
 
 /* SQL: ignores a group until a time. */
 Datum
 mals_ignore_error(PG_FUNCTION_ARGS)
 {
+	MalsAudit row = {.action = "ignore_error", .entries = -1};
+	MalsCaller caller;
 	Datum args[3];
 	bool changed;
 
 	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until has passed already"),
 				errhint("Give a time to come, or leave it out to ignore the group for good."));
-	connect("mals_ignore_error()");
+	connect(&caller, "mals_ignore_error()");
 	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = PG_GETARG_DATUM(1);
 	args[2] = name_argument(fcinfo, 2, "ignored_by");
 	changed = run(ignore, 3, args, PG_ARGISNULL(1) ? " n " : NULL) > 0;
-	SPI_finish();
+	if (changed)
+	{
+		row.detail[0] = "fingerprint";
+		row.detail[1] = number_text(DatumGetInt64(args[0]));
+		row.detail[2] = "by";
+		row.detail[3] = TextDatumGetCString(args[2]);
+		row.detail[4] = PG_ARGISNULL(1) ? NULL : "until";
+		row.detail[5] =
+			PG_ARGISNULL(1) ? NULL : pstrdup(timestamptz_to_str(DatumGetTimestampTz(args[1])));
+		mals_audit(&caller, &row);
+	}
+	disconnect(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -154,14 +194,22 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 Datum
 mals_reopen_error(PG_FUNCTION_ARGS)
 {
+	MalsAudit row = {.action = "reopen_error", .entries = -1};
+	MalsCaller caller;
 	Datum group;
 	bool changed;
 
-	connect("mals_reopen_error()");
+	connect(&caller, "mals_reopen_error()");
 	lock_groups();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	changed = run("DELETE FROM mals.error_status WHERE fingerprint = $1", 1, &group, NULL) > 0;
-	SPI_finish();
+	if (changed)
+	{
+		row.detail[0] = "fingerprint";
+		row.detail[1] = number_text(DatumGetInt64(group));
+		mals_audit(&caller, &row);
+	}
+	disconnect(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -170,10 +218,12 @@ Datum
 mals_merge_groups(PG_FUNCTION_ARGS)
 {
 	Oid types[] = {INT8OID, INT8OID};
+	MalsAudit row = {.action = "merge_groups", .entries = -1};
+	MalsCaller caller;
 	Datum args[2];
 	bool changed;
 
-	connect("mals_merge_groups()");
+	connect(&caller, "mals_merge_groups()");
 	(void) mals_fold_sights();
 	changed = group_argument(fcinfo, 0, "a") != group_argument(fcinfo, 1, "b");
 	args[0] = PG_GETARG_DATUM(0);
@@ -182,8 +232,16 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 										 " greatest($1, $2)) ON CONFLICT DO NOTHING",
 										 2, types, args, NULL, false, 0) < 0)
 		elog(ERROR, "could not write mals._hand_merges");
-	(void) mals_regroup();
-	SPI_finish();
+	(void) mals_regroup(false);
+	if (changed)
+	{
+		row.detail[0] = "a";
+		row.detail[1] = number_text(DatumGetInt64(args[0]));
+		row.detail[2] = "b";
+		row.detail[3] = number_text(DatumGetInt64(args[1]));
+		mals_audit(&caller, &row);
+	}
+	disconnect(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -191,10 +249,12 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 Datum
 mals_split_group(PG_FUNCTION_ARGS)
 {
+	MalsAudit row = {.action = "split_group", .entries = -1};
+	MalsCaller caller;
 	Datum group;
 	int64 parts;
 
-	connect("mals_split_group()");
+	connect(&caller, "mals_split_group()");
 	(void) mals_fold_sights();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	run("SELECT count(*) FROM mals._templates WHERE group_id = $1", 1, &group, NULL);
@@ -207,8 +267,11 @@ mals_split_group(PG_FUNCTION_ARGS)
 		run("INSERT INTO mals._hand_splits SELECT fingerprint FROM mals._templates"
 			" WHERE group_id = $1 ON CONFLICT DO NOTHING",
 			1, &group, NULL);
-		(void) mals_regroup();
+		(void) mals_regroup(false);
+		row.detail[0] = "fingerprint";
+		row.detail[1] = number_text(DatumGetInt64(group));
+		mals_audit(&caller, &row);
 	}
-	SPI_finish();
+	disconnect(&caller);
 	PG_RETURN_INT64(parts);
 }

@@ -33,6 +33,7 @@
 
 #include "mals_catalog.h"
 #include "mals_guc.h"
+#include "access/access.h"
 #include "entry/entry.h"
 #include "partition/archive.h"
 #include "partition/partition.h"
@@ -413,17 +414,6 @@ exempt_from_retention(const MalsManifest *manifest, Datum until)
 		elog(ERROR, "could not exempt an archive from retention");
 }
 
-/* The owner of mals.entries. */
-static Oid
-entries_owner(void)
-{
-	Relation entries = table_open(mals_relation_oid("entries"), AccessShareLock);
-	Oid owner = entries->rd_rel->relowner;
-
-	table_close(entries, AccessShareLock);
-	return owner;
-}
-
 /* SQL: stores the entries of an archive again. */
 Datum
 mals_restore_archive(PG_FUNCTION_ARGS)
@@ -433,8 +423,8 @@ mals_restore_archive(PG_FUNCTION_ARGS)
 	Restore restore = {0};
 	MalsArchiveReader *reader;
 	MalsArchiveSum sum;
-	Oid user;
-	int context;
+	MalsAudit row = {.action = "restore_archive"};
+	MalsCaller caller;
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("path", "Give the path of an archive's manifest or data.");
@@ -447,6 +437,7 @@ mals_restore_archive(PG_FUNCTION_ARGS)
 	}
 	if (XactReadOnly)
 		mals_error_read_only("mals_restore_archive()");
+	mals_require_unbound("mals_restore_archive()");
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -456,15 +447,18 @@ mals_restore_archive(PG_FUNCTION_ARGS)
 	mals_archive_sum(reader, &sum);
 	check_sum(&restore, &sum);
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(entries_owner(), context | SECURITY_LOCAL_USERID_CHANGE);
+	mals_become_owner(&caller);
 	exempt_from_retention(&restore.manifest, until);
 	(void) DirectFunctionCall2(mals_make_partitions, TimestampTzGetDatum(restore.manifest.min_ts),
 							   TimestampTzGetDatum(restore.manifest.max_ts + 1));
 	restore_lines(&restore, reader);
 	mals_archive_close(reader, &sum);
 	check_sum(&restore, &sum);
-	SetUserIdAndSecContext(user, context);
+	row.entries = restore.restored;
+	row.detail[0] = "path";
+	row.detail[1] = restore.paths.manifest;
+	mals_audit(&caller, &row);
+	mals_become_caller(&caller);
 	SPI_finish();
 	PG_RETURN_INT64(restore.restored);
 }

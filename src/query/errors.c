@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "access/access.h"
 #include "mals_catalog.h"
 #include "query/literal.h"
 #include "query/read.h"
@@ -23,10 +24,19 @@ PG_FUNCTION_INFO_V1(mals_summary);
 /* How many unresolved errors a summary shows. */
 #define SUMMARY_ITEMS 100
 
-/* The template that stands for a group, as SQL; both %s are the group. */
+/*
+ * The template that stands for a group, as SQL: %s are the group twice, the
+ * extension's schema and a message of the group. Templates are made of entries
+ * of all agents; who is bound to some does not see them and gets the message's.
+ */
 #define GROUP_TEMPLATE                                                                             \
 	"COALESCE((SELECT w.template FROM mals._groups w WHERE w.group_id = %s),"                      \
-	" (SELECT w.template FROM mals.templates w WHERE w.fingerprint = %s))"
+	" (SELECT w.template FROM mals.templates w WHERE w.fingerprint = %s),"                         \
+	" %s.mals_template(%s))"
+
+/* The message of a group's sample, as SQL. */
+#define SAMPLE_MESSAGE                                                                             \
+	"(SELECT l.message FROM mals.entries l WHERE l.id = c.sample_id AND l.ts = c.last_seen)"
 
 /* The window of a report, and the one of the same length before it. */
 typedef struct Window
@@ -113,10 +123,12 @@ append_groups(StringInfo sql, const Window *window)
 		" FROM kinds k GROUP BY k.g HAVING bool_or(inside)),"
 		" states AS (SELECT w.*, COALESCE(w.newest > s.resolved_at, false) AS is_regressed,"
 		" s.ignored_at IS NOT NULL AND COALESCE(s.ignored_until > clock_timestamp(), true)"
-		" AS is_ignored FROM windows w LEFT JOIN mals.error_status s ON s.fingerprint = w.g),"
+		" AS is_ignored FROM windows w LEFT JOIN %s),"
 		" groups AS (SELECT c.g AS fingerprint, ",
-		schema);
-	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g");
+		schema,
+		mals_is_bound() ? "LATERAL mals._status_of(w.g) s ON true"
+						: "mals.error_status s ON s.fingerprint = w.g");
+	appendStringInfo(sql, GROUP_TEMPLATE, "c.g", "c.g", schema, SAMPLE_MESSAGE);
 	appendStringInfo(
 		sql,
 		" AS template, c.level, c.entries, c.unresolved, c.agents, c.first_seen,"
@@ -224,13 +236,14 @@ mals_patterns(PG_FUNCTION_ARGS)
 		" FROM kinds k LEFT JOIN mals._templates t USING (fingerprint) GROUP BY 1"
 		" ORDER BY 3 DESC, 1 LIMIT " INT64_FORMAT ") SELECT p.g, ",
 		schema, max_rows);
-	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g");
-	appendStringInfoString(&sql, ", p.level, p.entries, p.agents, p.first_seen, p.last_seen,"
-								 " (SELECT l.id FROM mals.logs l WHERE ");
+	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g", schema, "s.message");
+	appendStringInfoString(&sql, ", p.level, p.entries, p.agents, p.first_seen, p.last_seen, s.id"
+								 " FROM groups p LEFT JOIN LATERAL (SELECT l.id, l.message"
+								 " FROM mals.logs l WHERE ");
 	mals_selection_append(&sql, &selection);
-	appendStringInfoString(
-		&sql, " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
-			  " ORDER BY l.id DESC LIMIT 1) FROM groups p ORDER BY p.entries DESC, p.g");
+	appendStringInfoString(&sql, " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
+								 " ORDER BY l.id DESC LIMIT 1) s ON true"
+								 " ORDER BY p.entries DESC, p.g");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }

@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "access/access.h"
 #include "mals_catalog.h"
 #include "query/literal.h"
 #include "query/query.h"
@@ -138,11 +139,17 @@ mals_stats(PG_FUNCTION_ARGS)
 			  " FROM (SELECT * FROM agents ORDER BY n DESC, agent_id LIMIT 5) x),"
 			  "'earliest_ts', min(first),"
 			  "'latest_ts', max(last))"
-			  " || (SELECT jsonb_build_object("
-			  "'index_bytes', COALESCE(sum(pg_indexes_size(relid))::bigint, 0),"
-			  "'total_bytes', COALESCE(sum(pg_total_relation_size(relid))::bigint, 0),"
-			  "'partitions', count(*) FILTER (WHERE isleaf))"
-			  " FROM pg_partition_tree('mals.entries')) FROM g");
+			  " || ");
+	/* what the whole store takes tells who is bound to agents of the others */
+	appendStringInfoString(
+		&sql, mals_is_bound()
+				  ? "'{\"index_bytes\": null, \"total_bytes\": null, \"partitions\": null}'"
+				  : "(SELECT jsonb_build_object("
+					"'index_bytes', COALESCE(sum(pg_indexes_size(relid))::bigint, 0),"
+					"'total_bytes', COALESCE(sum(pg_total_relation_size(relid))::bigint, 0),"
+					"'partitions', count(*) FILTER (WHERE isleaf))"
+					" FROM pg_partition_tree('mals.entries'))");
+	appendStringInfoString(&sql, " FROM g");
 	PG_RETURN_DATUM(mals_read_value(sql.data, &isnull));
 }
 

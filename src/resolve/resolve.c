@@ -2,6 +2,9 @@
  * resolve.c
  *		mals_resolve, mals_resolve_batch and mals_unresolve: what became of
  *		entries, written beside them into mals.resolutions.
+ *
+ * Entries are looked for as the caller, and those that it may read are
+ * resolved as the owner: the caller has no need of privileges on the tables.
  */
 #include "mals_errors.h"
 
@@ -14,15 +17,22 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "access/access.h"
 #include "entry/entry.h"
+
+/* How many ids a row of mals.audit shows. */
+#define AUDIT_IDS 100
 
 PG_FUNCTION_INFO_V1(mals_resolve);
 PG_FUNCTION_INFO_V1(mals_resolve_batch);
 PG_FUNCTION_INFO_V1(mals_unresolve);
 
+/* Those of some entries that the current user may read. */
+static const char *const find_entries =
+	"SELECT l.id FROM mals.logs l WHERE l.id = ANY ($1) AND l.ts = ANY ($2)";
+
 /*
- * Sets the state of those of some entries that are not in it, as the caller
- * sees them. Two callers who set the same at once wait for each other, in the
+ * Sets the state of those of some entries that are not in it. Two callers who set the same at once wait for each other, in the
  * order of ids, and one of them counts it.
  */
 static const char *const set_state =
@@ -31,39 +41,43 @@ static const char *const set_state =
 	" WHERE l.id = ANY ($1) AND l.ts = ANY ($2) AND l.resolved <> $3 ORDER BY l.id"
 	" ON CONFLICT (entry_id) DO UPDATE SET resolved = excluded.resolved,"
 	" resolved_at = excluded.resolved_at, resolved_by = excluded.resolved_by,"
-	" note = excluded.note WHERE r.resolved <> excluded.resolved";
+	" note = excluded.note WHERE r.resolved <> excluded.resolved RETURNING entry_id";
 
-/* Runs a statement on entries; ids without a time are of no entry. Returns how many rows it had. */
-static uint64
-run(const char *sql, bool read_only, Datum *ids, int n, int nargs, Datum *args, const char *nulls)
+/*
+ * Runs a statement on entries, connected to SPI; ids without a time are of no
+ * entry. Makes ids those of its rows, and returns how many.
+ */
+static int
+run(const char *sql, bool read_only, Datum **ids, int n, int nargs, Datum *args, const char *nulls)
 {
 	Oid types[] = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, BOOLOID, TEXTOID, TEXTOID};
 	Datum *known = palloc(n * sizeof(Datum));
 	Datum *times = palloc(n * sizeof(Datum));
-	uint64 rows;
 	int nknown = 0;
 
 	for (int i = 0; i < n; i++)
 	{
 		TimestampTz ts;
 
-		if (!mals_uuid_timestamp(DatumGetUUIDP(ids[i]), &ts))
+		if (!mals_uuid_timestamp(DatumGetUUIDP((*ids)[i]), &ts))
 			continue;
-		known[nknown] = ids[i];
+		known[nknown] = (*ids)[i];
 		times[nknown++] = TimestampTzGetDatum(ts);
 	}
 	args[0] =
 		PointerGetDatum(construct_array(known, nknown, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	args[1] = PointerGetDatum(construct_array(times, nknown, TIMESTAMPTZOID, sizeof(TimestampTz),
 											  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_with_args(sql, nargs, types, args, nulls, read_only, 0) < 0)
 		elog(ERROR, "could not run: %s", sql);
-	rows = SPI_processed;
-	SPI_finish();
-	return rows;
+	*ids = palloc(SPI_processed * sizeof(Datum));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool isnull;
+
+		(*ids)[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+	}
+	return SPI_processed;
 }
 
 /* Raises an error unless a name is given. */
@@ -76,17 +90,6 @@ require_name(FunctionCallInfo fcinfo, int arg)
 	return PG_GETARG_DATUM(arg);
 }
 
-/* Raises an error unless there is an entry with an id. */
-static void
-require_entry(Datum id)
-{
-	Datum args[2];
-
-	if (run("SELECT FROM mals.logs l WHERE l.id = ANY ($1) AND l.ts = ANY ($2)", false, &id, 1, 2,
-			args, NULL) == 0)
-		mals_error_no_entry(DatumGetCString(DirectFunctionCall1(uuid_out, id)));
-}
-
 /* Gives an id argument. */
 static Datum
 require_id(FunctionCallInfo fcinfo, int arg)
@@ -96,15 +99,67 @@ require_id(FunctionCallInfo fcinfo, int arg)
 	return PG_GETARG_DATUM(arg);
 }
 
-/* Sets the state of entries; returns how many were not in it. */
-static uint64
-set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, Datum note, bool has_note)
+/* Adds what was done to the audit. */
+static void
+audit(const MalsCaller *caller, bool resolved, Datum *ids, int n, Datum by, text *note)
 {
-	Datum args[] = {0, 0, BoolGetDatum(resolved), by, note};
+	MalsAudit row = {
+		.action = resolved ? "resolve" : "unresolve",
+		.entries = n,
+		.ids = construct_array(ids, Min(n, AUDIT_IDS), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR),
+		.reason = note,
+		.detail = {"by", TextDatumGetCString(by)},
+	};
+
+	mals_audit(caller, &row);
+}
+
+/*
+ * Sets the state of entries; returns how many were not in it. found is how many
+ * of them the caller may read.
+ */
+static int
+set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, text *note, int *found)
+{
+	Datum args[] = {0, 0, BoolGetDatum(resolved), by, PointerGetDatum(note)};
+	MalsCaller caller;
+	int changed = 0;
 
 	if (XactReadOnly)
 		mals_error_read_only(what);
-	return run(set_state, false, ids, n, lengthof(args), args, has_note ? NULL : "    n");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	*found = n = run(find_entries, false, &ids, n, 2, args, NULL);
+	if (n > 0)
+	{
+		mals_become_owner(&caller);
+		changed =
+			run(set_state, false, &ids, n, lengthof(args), args, note != NULL ? NULL : "    n");
+		if (changed > 0)
+			audit(&caller, resolved, ids, changed, by, note);
+		mals_become_caller(&caller);
+	}
+	SPI_finish();
+	return changed;
+}
+
+/* Sets the state of the one entry with an id; returns whether it was not in it. */
+static bool
+set_entry(const char *what, Datum id, bool resolved, Datum by, text *note)
+{
+	int found;
+	bool changed = set_entries(what, &id, 1, resolved, by, note, &found) > 0;
+
+	if (found == 0)
+		mals_error_no_entry(DatumGetCString(DirectFunctionCall1(uuid_out, id)));
+	return changed;
+}
+
+/* Gives the argument note, or NULL. */
+static text *
+note_argument(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg);
 }
 
 /* SQL: marks an entry as resolved. */
@@ -114,10 +169,7 @@ mals_resolve(PG_FUNCTION_ARGS)
 	Datum id = require_id(fcinfo, 0);
 	Datum by = require_name(fcinfo, 1);
 
-	if (set_entries("mals_resolve()", &id, 1, true, by, PG_GETARG_DATUM(2), !PG_ARGISNULL(2)) > 0)
-		PG_RETURN_BOOL(true);
-	require_entry(id);
-	PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(set_entry("mals_resolve()", id, true, by, note_argument(fcinfo, 2)));
 }
 
 /* SQL: marks entries as resolved. */
@@ -129,6 +181,7 @@ mals_resolve_batch(PG_FUNCTION_ARGS)
 	bool *nulls;
 	int n;
 	int given = 0;
+	int found;
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("ids", "Give an array of ids of entries; it may be empty.");
@@ -139,8 +192,8 @@ mals_resolve_batch(PG_FUNCTION_ARGS)
 		if (!nulls[i])
 			ids[given++] = ids[i];
 	}
-	PG_RETURN_INT64(set_entries("mals_resolve_batch()", ids, given, true, by, PG_GETARG_DATUM(2),
-								!PG_ARGISNULL(2)));
+	PG_RETURN_INT64(set_entries("mals_resolve_batch()", ids, given, true, by,
+								note_argument(fcinfo, 2), &found));
 }
 
 /* SQL: opens an entry again. */
@@ -150,8 +203,5 @@ mals_unresolve(PG_FUNCTION_ARGS)
 	Datum id = require_id(fcinfo, 0);
 	Datum by = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 
-	if (set_entries("mals_unresolve()", &id, 1, false, by, (Datum) 0, false) > 0)
-		PG_RETURN_BOOL(true);
-	require_entry(id);
-	PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(set_entry("mals_unresolve()", id, false, by, NULL));
 }

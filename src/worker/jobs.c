@@ -52,7 +52,7 @@ in_transaction(int64 (*function)(void))
 static int64
 fold(void)
 {
-	return mals_fold_sights() + mals_regroup();
+	return mals_fold_sights() + mals_regroup(false);
 }
 
 static int64

@@ -8,6 +8,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
 #include "rewrite/rowsecurity.h"
 #include "storage/lockdefs.h"
@@ -53,23 +54,35 @@ find_checks(Oid entries)
 	return checks;
 }
 
+/* Tells whether a check lets every row pass. */
+static bool
+is_true(Expr *check)
+{
+	return IsA(check, Const) && !((Const *) check)->constisnull &&
+		   DatumGetBool(((Const *) check)->constvalue);
+}
+
 MalsPolicy *
 mals_policy_begin(Oid entries, EState *estate)
 {
 	MalsPolicy *policy;
+	List *checks = NIL;
 	ListCell *lc;
 
 	if (check_enable_rls(entries, InvalidOid, false) != RLS_ENABLED)
 		return NULL;
-	policy = palloc(sizeof(MalsPolicy));
-	policy->context = GetPerTupleExprContext(estate);
-	policy->checks = NIL;
 	foreach (lc, find_checks(entries))
 	{
-		WithCheckOption *check = lfirst_node(WithCheckOption, lc);
+		Expr *check = expression_planner((Expr *) lfirst_node(WithCheckOption, lc)->qual);
 
-		policy->checks = lappend(policy->checks, ExecPrepareExpr((Expr *) check->qual, estate));
+		if (!is_true(check))
+			checks = lappend(checks, ExecInitExpr(check, NULL));
 	}
+	if (checks == NIL)
+		return NULL;
+	policy = palloc(sizeof(MalsPolicy));
+	policy->context = GetPerTupleExprContext(estate);
+	policy->checks = checks;
 	return policy;
 }
 

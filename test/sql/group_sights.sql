@@ -3,6 +3,7 @@ SELECT mals_log('a', 'A kind seen before the extension is made anew') IS NOT NUL
 SELECT count(*) FROM mals.templates WHERE template LIKE '%made anew';
 BEGIN;
 SET LOCAL client_min_messages = warning;
+SET mals.allow_drop = on;
 DROP EXTENSION mals CASCADE;
 -- a schema whose name format() would stumble over
 CREATE SCHEMA "Odd %I %s name";

@@ -80,8 +80,7 @@ SELECT pg_temp.as_owner(), left(pg_temp.failure($$SELECT mals_log('nobody', 'm')
 RESET ROLE;
 
 -- Row security: by every way in, for every row
-ALTER TABLE mals.entries ENABLE ROW LEVEL SECURITY;
-CREATE POLICY mals_test_insert ON mals.entries FOR INSERT TO mals_test_writer WITH CHECK (agent_id LIKE 'mine-%' AND level < 'critical');
+CREATE POLICY mals_test_insert ON mals.entries AS RESTRICTIVE FOR INSERT TO mals_test_writer WITH CHECK (agent_id LIKE 'mine-%' AND level < 'critical');
 SELECT mals_log('theirs', 'secret', id => mals_log('theirs', 'other')) IS NOT NULL AS logged;
 SELECT id AS their_id FROM mals.entries WHERE agent_id = 'theirs' LIMIT 1 \gset
 SET ROLE mals_test_writer;
@@ -118,7 +117,6 @@ SELECT pg_temp.failure($$SELECT mals_log('mine-1', 'm')$$);
 RESET ROLE;
 DROP POLICY mals_test_subquery ON mals.entries;
 DROP POLICY mals_test_insert ON mals.entries;
-ALTER TABLE mals.entries DISABLE ROW LEVEL SECURITY;
 
 -- A read-only transaction
 BEGIN READ ONLY;

@@ -113,15 +113,13 @@ RESET enable_seqscan;
 CREATE ROLE mals_test_theirs;
 GRANT INSERT ON mals.logs TO mals_test_theirs;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO mals_test_theirs;
-ALTER TABLE mals.entries ENABLE ROW LEVEL SECURITY;
-CREATE POLICY mals_test ON mals.entries TO mals_test_theirs USING (agent_id LIKE 'mine%');
+CREATE POLICY mals_test ON mals.entries AS RESTRICTIVE TO mals_test_theirs USING (agent_id LIKE 'mine%');
 SET ROLE mals_test_theirs;
 SELECT mals_log('mine', 'guess', id => '0108b6c3-0400-7000-8000-000000000001') <> '0108b6c3-0400-7000-8000-000000000001' AS new_id,
        mals_log('mine', 'own', id => '0108b6c3-0400-7000-8000-000000000002') = '0108b6c3-0400-7000-8000-000000000002' AS same,
        mals_log('mine too', 'retry', id => '0108b6c3-0400-7000-8000-000000000002') = '0108b6c3-0400-7000-8000-000000000002' AS same;
 RESET ROLE;
 DROP POLICY mals_test ON mals.entries;
-ALTER TABLE mals.entries DISABLE ROW LEVEL SECURITY;
 DROP OWNED BY mals_test_theirs;
 DROP ROLE mals_test_theirs;
 SELECT agent_id, message, metadata FROM mals.theirs WHERE agent_id LIKE 'mine%';

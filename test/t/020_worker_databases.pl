@@ -15,7 +15,7 @@ $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\nmax_worker_processes = 20\n");
 $node->start;
 
-my $drop = 'DROP EXTENSION mals';
+my $drop = 'SET mals.allow_drop = on; DROP EXTENSION mals';
 
 # The databases that have a worker, but wait first until it is these.
 sub workers_are
