@@ -17,7 +17,9 @@ AS $$
     ('reader', 5, 'SELECT ON mals.error_status'),
     ('reader', 6, 'SELECT ON mals._templates'),
     ('reader', 7, 'SELECT ON mals._groups'),
-    ('reader', 8, 'USAGE ON SCHEMA mals'),
+    ('reader', 8, 'SELECT ON mals.agents, mals._metrics, mals._series, mals._samples'),
+    ('reader', 9, 'SELECT ON mals._entry_totals, mals._entry_mark, mals._jobs'),
+    ('reader', 10, 'USAGE ON SCHEMA mals'),
     ('admin', 1, 'INSERT, UPDATE, DELETE ON mals.error_status'),
     ('admin', 2, 'SELECT ON ALL TABLES IN SCHEMA mals'),
     ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.resolutions'),
@@ -26,9 +28,9 @@ AS $$
     ('admin', 6, 'INSERT ON mals.logs, mals.inbox'),
     ('admin', 7, 'USAGE ON SCHEMA mals')),
   functions (privilege, names) AS (VALUES
-    ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger)$'),
-    ('admin', '^mals_|^_(max|uuid_larger)$'))
+    ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat)$'),
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline)$|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics)$'),
+    ('admin', '^mals_|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics|fold_metrics|count_entries)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
   SELECT f.privilege, 100 + row_number() OVER (ORDER BY p.oid::regprocedure::text),
