@@ -42,6 +42,7 @@ extern void mals_writer_end(MalsWriter *writer);
  * the server itself would refuse, and tells whether it did.
  */
 extern bool mals_upgrade_utility(Node *statement);
+
 /* Appends a row to a table of mals's own, whatever the caller may do. */
 extern void mals_write_row(Oid relation, const Datum *values, const bool *isnull);
 
