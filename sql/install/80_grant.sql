@@ -29,8 +29,8 @@ AS $$
     ('admin', 7, 'USAGE ON SCHEMA mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline)$|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics)$'),
-    ('admin', '^mals_|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics|fold_metrics|count_entries)$'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline)$|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'),
+    ('admin', '^mals_|^_(max|uuid_larger|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|fold_metrics|count_entries)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
   SELECT f.privilege, 100 + row_number() OVER (ORDER BY p.oid::regprocedure::text),
