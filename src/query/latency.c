@@ -13,11 +13,11 @@ PG_FUNCTION_INFO_V1(mals_latency);
 
 /*
  * Numbers beyond this in size are left out, and those below its inverse count
- * as zero: float8 has no room for all that JSON can say, nor for sums of its
- * own largest numbers.
+ * as zero: float8 has no room for all that JSON can say, nor for the
+ * squares of its own largest numbers.
  */
-#define LARGEST "1e290"
-#define SMALLEST "1e-290"
+#define LARGEST "1e140"
+#define SMALLEST "1e-140"
 
 /* What entries can be grouped by; NULL: it can not, though the query language knows it. */
 static const struct
