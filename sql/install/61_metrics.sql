@@ -161,9 +161,9 @@ AS $$
       OR EXISTS (SELECT FROM pg_prepared_xacts p WHERE p.database = current_database())
       OR bool_or(a.backend_type = 'client backend' AND (a.state IS NULL OR a.state = 'disabled'))
     THEN '-infinity' ELSE COALESCE(min(a.xact_start), '-infinity') END
-    FROM pg_stat_activity a WHERE a.datname = current_database()
+    FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_type <> 'autovacuum worker'
 $$;
-COMMENT ON FUNCTION mals._settled() IS 'The start of the oldest transaction that is running in this database.';
+COMMENT ON FUNCTION mals._settled() IS 'The start of the oldest transaction that is running in this database, but for autovacuum.';
 
 -- Whoever folds has SHARE ROW EXCLUSIVE on mals._series; if another has it, the
 -- work is being done. A gauge's samples are folded in the order of their times,
