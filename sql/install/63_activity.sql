@@ -117,13 +117,15 @@ BEGIN
       HINT = 'Give longer buckets or a shorter window.';
   END IF;
   RETURN QUERY
-  WITH marks AS (
-    SELECT l.agent_id AS agent, l.ts, l.id, c[1] AS kind, l.metadata->>(c[1] || '_id') AS key,
-           c[2] ~ '^(started|start|processing|resumed|resume)$' AS is_start
-      FROM mals.entries l,
-           regexp_match(l.category, '^(task|action|experiment)_(started|start|processing|resumed|resume|completed|complete|failed|fail|cancelled|canceled|cancel|aborted|abort|finished|finish|stopped|stop|ended|end|paused|pause)$') c
-     WHERE l.ts >= from_ts - greatest(to_ts - from_ts, interval '1 day') AND l.ts < to_ts
-       AND l.category ~ '^(task|action|experiment)_' AND c IS NOT NULL),
+  WITH steps AS (
+    SELECT kind || '_' || step AS category, kind, kind || '_id' AS key,
+           step IN ('started', 'start', 'processing', 'resumed', 'resume') AS is_start
+      FROM unnest('{task,action,experiment}'::text[]) kind,
+           unnest('{started,start,processing,resumed,resume,completed,complete,failed,fail,cancelled,canceled,cancel,aborted,abort,finished,finish,stopped,stop,ended,end,paused,pause}'::text[]) step),
+  marks AS (
+    SELECT l.agent_id AS agent, l.ts, l.id, s.kind, l.metadata->>s.key AS key, s.is_start
+      FROM mals.entries l JOIN steps s ON s.category COLLATE "C" = l.category
+     WHERE l.ts >= from_ts - greatest(to_ts - from_ts, interval '1 day') AND l.ts < to_ts),
   work AS (
     SELECT m.agent, m.is_start, tstzrange(m.ts, COALESCE(
              lead(m.ts) OVER (PARTITION BY m.agent, m.kind, m.key ORDER BY m.ts, m.id), to_ts)) AS span

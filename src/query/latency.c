@@ -97,7 +97,7 @@ mals_latency(PG_FUNCTION_ARGS)
 	appendStringInfoString(&sql, ")::numeric END AS number FROM mals.logs l WHERE ");
 	mals_selection_append(&sql, &selection);
 	appendStringInfoString(&sql, ") numbers WHERE abs(number) <= " LARGEST
-								 ") v GROUP BY key) g ORDER BY n DESC, key");
+								 " OFFSET 0) v GROUP BY key) g ORDER BY n DESC, key");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }
