@@ -6,7 +6,7 @@ CREATE FUNCTION mals_agents(errors_within interval DEFAULT '24 hours') RETURNS T
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_agents(interval) IS
-  'Every agent that has logged: the times of its first and last entry, how many entries it has, how many of them are errors (level error or critical) within the last errors_within, and its status: active (seen within 10 minutes, twice its heartbeat), stale (within 24 hours) or silent. By agent_id. Errors: 22023 for an interval that is not above zero.';
+  'Every agent that has logged, registered or sent a heartbeat: when it was first and last seen (entries, and heartbeats too), how many entries it has, how many of them are errors (level error or critical) within the last errors_within, and its status: active (seen within twice its heartbeat, which is 5 minutes unless mals_agent_register said otherwise), stale (within 24 hours) or silent. By agent_id. Errors: 22023 for an interval that is not above zero.';
 
 CREATE FUNCTION mals_stats(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS jsonb
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp

@@ -92,6 +92,9 @@ extern void mals_entry_refuse_id(MalsEntry *entry);
  */
 extern const char *mals_entry_field(const MalsEntry *entry, const char *field);
 
+/* Checks the id of an agent: raises 22004 or 22023, naming the field. */
+extern void mals_check_agent_id(const text *agent_id, const char *field);
+
 /* json.c: fills in an entry from a JSON object (22023 if it is no object). */
 extern void mals_entry_from_json(MalsEntry *entry, JsonbContainer *object);
 

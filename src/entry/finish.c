@@ -139,19 +139,24 @@ fill_context(MalsEntry *entry)
 	entry->has_level = true;
 }
 
+void
+mals_check_agent_id(const text *agent_id, const char *field)
+{
+	if (agent_id == NULL || VARSIZE_ANY_EXHDR(agent_id) == 0)
+		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("%s: a value is required", field),
+				errhint("Name the agent that logs, or set mals.agent_id for the session."));
+	if (bytes_of_chars(agent_id, MAX_AGENT_CHARS) >= 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s: longer than %d characters", field, MAX_AGENT_CHARS),
+				errhint("Use a short name for the agent and keep the rest in metadata."));
+}
+
 /* Raises an error for what is missing or too long. */
 static void
 check_required(const MalsEntry *entry)
 {
-	if (entry->agent_id == NULL || VARSIZE_ANY_EXHDR(entry->agent_id) == 0)
-		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("%s: a value is required", mals_entry_field(entry, "agent_id")),
-				errhint("Name the agent that logs, or set mals.agent_id for the session."));
-	if (bytes_of_chars(entry->agent_id, MAX_AGENT_CHARS) >= 0)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s: longer than %d characters", mals_entry_field(entry, "agent_id"),
-					   MAX_AGENT_CHARS),
-				errhint("Use a short name for the agent and keep the rest in metadata."));
+	mals_check_agent_id(entry->agent_id, mals_entry_field(entry, "agent_id"));
 	if (entry->message == NULL)
 		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("%s: a value is required", mals_entry_field(entry, "message")),

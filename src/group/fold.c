@@ -326,6 +326,8 @@ mals_maintain(PG_FUNCTION_ARGS)
 	MalsCaller caller;
 	uint64 folded;
 	uint64 regrouped;
+	int64 samples;
+	int64 counted;
 
 	if (XactReadOnly)
 		mals_error_read_only("mals_maintain()");
@@ -335,10 +337,15 @@ mals_maintain(PG_FUNCTION_ARGS)
 		elog(ERROR, "SPI_connect failed");
 	folded = mals_fold_sights();
 	regrouped = mals_regroup(false);
+	run("SELECT mals._fold_metrics(), mals._count_entries()", 0, NULL, NULL);
+	samples = DatumGetInt64(column(0, 1));
+	counted = DatumGetInt64(column(0, 2));
 	SPI_finish();
 	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(
 		jsonb_in, CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
-										   ", \"templates_regrouped\": " UINT64_FORMAT "}",
-										   folded, regrouped))));
+										   ", \"templates_regrouped\": " UINT64_FORMAT
+										   ", \"samples_folded\": " INT64_FORMAT
+										   ", \"entries_counted\": " INT64_FORMAT "}",
+										   folded, regrouped, samples, counted))));
 }

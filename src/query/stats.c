@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(mals_facets);
 #define MAX_BUCKETS 100000
 #define FACET_KEYS 10 /* metadata keys that are shown when no field is asked for */
 
-/* An agent that was seen within twice this is active; it is stale within a day. */
+/* An agent is active until twice its heartbeat has passed, by default this; it is stale within a day. */
 #define HEARTBEAT_MINUTES 5
 
 static const MalsLevel levels[] = {MALS_LEVEL_TRACE, MALS_LEVEL_DEBUG, MALS_LEVEL_INFO,
@@ -84,15 +84,18 @@ mals_agents(PG_FUNCTION_ARGS)
 		mals_error_range("errors_within", "Give an interval above zero, such as '24 hours'.");
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT agent_id, first_seen, last_seen, entries, errors, CASE"
-								 " WHEN last_seen >= ");
-	mals_append_timestamp(&sql, now - 2 * HEARTBEAT_MINUTES * USECS_PER_MINUTE);
-	appendStringInfoString(&sql, " THEN 'active' WHEN last_seen >= ");
+	appendStringInfo(&sql, "SELECT agent_id, COALESCE(first_seen, registered_at), seen,"
+						   " COALESCE(entries, 0), COALESCE(errors, 0),"
+						   " CASE WHEN seen >= ");
+	mals_append_timestamp(&sql, now);
+	appendStringInfo(&sql, " - 2 * COALESCE(heartbeat, '%d minutes') THEN 'active' WHEN seen >= ",
+					 HEARTBEAT_MINUTES);
 	mals_append_timestamp(&sql, now - USECS_PER_DAY);
 	appendStringInfoString(
-		&sql, " THEN 'stale' ELSE 'silent' END FROM (SELECT l.agent_id::text, min(l.ts) AS"
-			  " first_seen, max(l.ts) AS last_seen, count(*) AS entries,"
-			  " count(*) FILTER (WHERE ");
+		&sql, " THEN 'stale' ELSE 'silent' END FROM (SELECT agent_id, first_seen, registered_at,"
+			  " heartbeat, entries, errors, greatest(last_seen, last_heartbeat) AS seen"
+			  " FROM (SELECT l.agent_id, min(l.ts) AS first_seen, max(l.ts) AS last_seen,"
+			  " count(*) AS entries, count(*) FILTER (WHERE ");
 	mals_append_is_error(&sql);
 	since = time_before(now, within);
 	if (since != DT_NOBEGIN)
@@ -100,8 +103,8 @@ mals_agents(PG_FUNCTION_ARGS)
 		appendStringInfoString(&sql, " AND l.ts >= ");
 		mals_append_timestamp(&sql, since);
 	}
-	appendStringInfoString(&sql,
-						   ") AS errors FROM mals.logs l GROUP BY l.agent_id) a ORDER BY agent_id");
+	appendStringInfoString(&sql, ") AS errors FROM mals.logs l GROUP BY l.agent_id) e"
+								 " FULL JOIN mals.agents USING (agent_id)) a ORDER BY agent_id");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }

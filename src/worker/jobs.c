@@ -61,8 +61,47 @@ run_templates(void)
 	return in_transaction(fold);
 }
 
+/* Runs the text of a SELECT that says how much was done. */
+static int64
+select_number(const char *sql)
+{
+	bool isnull;
+
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not run: %s", sql);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Sums up samples of metrics. */
+static int64
+fold_metrics(void)
+{
+	return select_number("SELECT mals._fold_metrics()");
+}
+
+static int64
+run_metrics(void)
+{
+	return in_transaction(fold_metrics);
+}
+
+/* Counts entries by agent and level. */
+static int64
+count_entries(void)
+{
+	return select_number("SELECT mals._count_entries()");
+}
+
+static int64
+run_totals(void)
+{
+	return in_transaction(count_entries);
+}
+
 const MalsJob mals_jobs[] = {
+	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics},
 	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates},
+	{"totals", 0, MALS_WORK_ENTRIES, 60000, true, run_totals},
 };
 
 const int mals_njobs = lengthof(mals_jobs);

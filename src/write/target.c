@@ -16,6 +16,7 @@
 
 #include "mals_compat.h"
 #include "write/target.h"
+#include "write/write.h"
 
 void
 mals_target_open(MalsTarget *target, Oid relation)
@@ -143,4 +144,28 @@ bool
 mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot)
 {
 	return table_tuple_fetch_row_version(target->rri->ri_RelationDesc, tid, SnapshotAny, slot);
+}
+
+void
+mals_write_row(Oid relation, const Datum *values, const bool *isnull)
+{
+	EState *estate = CreateExecutorState();
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	Relation rel = table_open(relation, RowExclusiveLock);
+	MalsTarget target;
+	TupleTableSlot *slot;
+	int columns;
+
+	mals_target_open(&target, relation);
+	slot = ExecClearTuple(target.slot);
+	columns = slot->tts_tupleDescriptor->natts;
+	memcpy(slot->tts_values, values, columns * sizeof(Datum));
+	memcpy(slot->tts_isnull, isnull, columns * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+	mals_target_insert(&target, estate, &slot, 1, NULL);
+	mals_target_close(&target);
+	table_close(rel, NoLock);
+	MemoryContextSwitchTo(old);
+	FreeExecutorState(estate);
 }

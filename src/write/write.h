@@ -43,6 +43,9 @@ extern void mals_writer_end(MalsWriter *writer);
  */
 extern bool mals_upgrade_utility(Node *statement);
 
+/* Appends a row to a table of mals's own, whatever the caller may do. */
+extern void mals_write_row(Oid relation, const Datum *values, const bool *isnull);
+
 extern void mals_write_init(void);
 
 #endif /* MALS_WRITE_H */
