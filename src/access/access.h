@@ -17,6 +17,9 @@
  */
 extern bool mals_is_bound(void);
 
+/* Tells whether the current user may log as and read of an agent (a text). */
+extern bool mals_owns_agent(Datum agent);
+
 /* Raises 42501 if the current user is bound: what touches all agents is not for it. */
 extern void mals_require_unbound(const char *what);
 

@@ -290,9 +290,8 @@ mals_binding_support(PG_FUNCTION_ARGS)
 										: (Node *) make_ands_explicit(conditions));
 }
 
-/* SQL: may the current user log as and read of an agent? */
-Datum
-mals_is_own(PG_FUNCTION_ARGS)
+bool
+mals_owns_agent(Datum agent)
 {
 	ListCell *lc;
 
@@ -301,11 +300,18 @@ mals_is_own(PG_FUNCTION_ARGS)
 		Binding *binding = lfirst(lc);
 
 		if (!DatumGetBool(DirectFunctionCall2Coll(binding->is_pattern ? textlike : texteq,
-												  C_COLLATION_OID, PG_GETARG_DATUM(0),
+												  C_COLLATION_OID, agent,
 												  PointerGetDatum(binding->value))))
-			PG_RETURN_BOOL(false);
+			return false;
 	}
-	PG_RETURN_BOOL(true);
+	return true;
+}
+
+/* SQL: may the current user log as and read of an agent? */
+Datum
+mals_is_own(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mals_owns_agent(PG_GETARG_DATUM(0)));
 }
 
 /* SQL: is the current user bound to no agent? */

@@ -10,12 +10,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "mals_guc.h"
 #include "entry/entry.h"
+#include "access/access.h"
 #include "metric/metric_private.h"
 
 PG_FUNCTION_INFO_V1(mals_agent_register);
@@ -33,6 +35,12 @@ agent_arg(FunctionCallInfo fcinfo)
 	else if (mals_agent_id != NULL)
 		agent = cstring_to_text(mals_agent_id);
 	mals_check_agent_id(agent, "agent_id");
+	if (!mals_owns_agent(PointerGetDatum(agent)))
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied to act as agent \"%s\"", text_to_cstring(agent)),
+				errdetail("Role \"%s\" is bound to other agents.",
+						  GetUserNameFromId(GetUserId(), false)),
+				errhint("Name one of your own agents."));
 	return PointerGetDatum(agent);
 }
 

@@ -52,6 +52,20 @@ INSERT INTO functions VALUES
   ('mals_template(text)', 'p', 'SELECT mals_template(''m'')'),
   ('mals_trace(text)', 'ra', 'SELECT * FROM mals_trace(''c'')'),
   ('mals_trace(uuid)', 'ra', 'SELECT * FROM mals_trace(md5('''')::uuid)'),
+  ('mals_agent_register(text,text,text[],jsonb,interval)', 'wa', 'SELECT mals_agent_register(''mine'')'),
+  ('mals_counter(text,jsonb,double precision)', 'wa', 'SELECT mals_counter(''c'')'),
+  ('mals_digest(timestamp with time zone,text,integer)', 'ra', 'SELECT mals_digest()'),
+  ('mals_gauge(text,double precision,jsonb,boolean)', 'wa', 'SELECT mals_gauge(''g'', 1)'),
+  ('mals_heartbeat(text)', 'wa', 'SELECT mals_heartbeat(''mine'')'),
+  ('mals_latency(text,text,text,timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT * FROM mals_latency()'),
+  ('mals_metric_define(text,text,text,double precision[])', 'wa', 'SELECT mals_metric_define(''d'', ''counter'')'),
+  ('mals_metrics()', 'ra', 'SELECT mals_metrics()'),
+  ('mals_observe(text,double precision,jsonb)', 'wa', 'SELECT mals_observe(''h'', 1)'),
+  ('mals_report(timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT mals_report()'),
+  ('mals_sessions(timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT * FROM mals_sessions()'),
+  ('mals_sparkline(double precision[])', 'ra', 'SELECT mals_sparkline(''{1,2}'')'),
+  ('mals_tasks(timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT * FROM mals_tasks()'),
+  ('mals_utilization(timestamp with time zone,timestamp with time zone,interval)', 'ra', 'SELECT * FROM mals_utilization()'),
   ('mals_unresolve(uuid)', 'a', 'SELECT mals_unresolve(id) FROM seen'),
   ('mals_version()', 'p', 'SELECT mals_version()'),
   -- internals that views, policies and readers call as their user
@@ -60,6 +74,9 @@ INSERT INTO functions VALUES
   ('mals._sees(uuid)', 'ra', 'SELECT mals._sees(md5('''')::uuid)'),
   ('mals._status_of(bigint)', 'ra', 'SELECT mals._status_of(1)'),
   ('mals._uuid_larger(uuid,uuid)', 'ra', 'SELECT mals._uuid_larger(id, id) FROM seen');
+-- what figures and reports are made with
+INSERT INTO functions SELECT p.oid::regprocedure, 'ra' FROM pg_proc p
+  WHERE p.pronamespace = 'mals'::regnamespace AND p.proname ~ '^_(sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$';
 -- the type, and its aggregates
 INSERT INTO functions SELECT p.oid::regprocedure, 'p' FROM pg_proc p
   WHERE p.pronamespace = 'public'::regnamespace AND (p.proname ~ '^mals_(level_|severity_number$)' OR p.prokind = 'a' AND p.proname IN ('min', 'max'));
@@ -67,6 +84,7 @@ INSERT INTO functions SELECT p.oid::regprocedure, 'p' FROM pg_proc p
 CREATE TABLE relations (name regclass PRIMARY KEY, readers text NOT NULL, writers text NOT NULL);
 INSERT INTO relations VALUES
   ('mals.agent_bindings', 'a', ''),
+  ('mals.agents', 'ra', ''),
   ('mals.audit', 'a', ''),
   ('mals.entries', 'ra', ''),
   ('mals.error_status', 'ra', ''),
@@ -77,12 +95,17 @@ INSERT INTO relations VALUES
   ('mals.templates', 'ra', ''),
   ('mals.vector', 'a', 'wa'),
   ('mals._archive_failures', 'a', ''),
+  ('mals._entry_mark', 'ra', ''),
+  ('mals._entry_totals', 'ra', ''),
   ('mals._exemptions', 'a', ''),
   ('mals._groups', 'ra', ''),
   ('mals._hand_merges', 'a', ''),
   ('mals._hand_splits', 'a', ''),
-  ('mals._jobs', 'a', ''),
+  ('mals._jobs', 'ra', ''),
+  ('mals._metrics', 'ra', ''),
   ('mals._refused_ids', 'a', ''),
+  ('mals._samples', 'ra', ''),
+  ('mals._series', 'ra', ''),
   ('mals._sights', 'a', ''),
   ('mals._templates', 'a', '');
 
