@@ -24,10 +24,11 @@ AS $$
     ('admin', 4, 'INSERT, UPDATE, DELETE ON mals._templates, mals._sights, mals._groups'),
     ('admin', 5, 'INSERT, UPDATE, DELETE ON mals._hand_merges, mals._hand_splits'),
     ('admin', 6, 'INSERT ON mals.logs, mals.inbox'),
-    ('admin', 7, 'USAGE ON SCHEMA mals')),
+    ('admin', 7, 'USAGE ON SCHEMA mals'),
+    ('admin', 8, 'INSERT, UPDATE, DELETE ON mals.redact_rules')),
   functions (privilege, names) AS (VALUES
-    ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version)$|^_(max|uuid_larger)$'),
+    ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts|redact)$'),
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|redact)$|^_(max|uuid_larger)$'),
     ('admin', '^mals_|^_(max|uuid_larger)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
