@@ -34,6 +34,7 @@ char *mals_session_key = NULL;
 char *mals_source = NULL;
 int mals_max_partitions = 2000;
 int mals_partition_interval = MALS_PARTITION_DAY;
+bool mals_redacting = true;
 int64 mals_max_future;
 int64 mals_retention;
 
@@ -363,6 +364,8 @@ mals_guc_init(void)
 	DefineCustomEnumVariable("mals.partition_interval", "Time that one new partition covers.", NULL,
 							 &mals_partition_interval, MALS_PARTITION_DAY, partition_intervals,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("mals.redact", "Secrets are replaced before an entry is stored.", NULL,
+							 &mals_redacting, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	define_text("mals.retention", "How long entries are kept.", &retention_text, "30 days",
 				PGC_SUSET, check_retention, assign_retention);
 	define_text("mals.session_key", "Session of entries that name none.", &mals_session_key, "",

@@ -29,6 +29,7 @@ extern const pg_uuid_t *mals_default_parent_id(void);
 extern Jsonb *mals_context_object(void); /* mals.context, lives until it is changed; or NULL */
 
 extern MalsLevel mals_min_level(void);
+extern bool mals_redacting; /* mals.redact */
 
 /* The clock rule and partitions. */
 extern int mals_max_partitions;

@@ -1,7 +1,7 @@
 /*
  * finish.c
  *		The one place that completes an entry: the session's context, defaults,
- *		limits, the clock rule, id and fingerprint.
+ *		limits, secrets, the clock rule, id and fingerprint.
  */
 #include "mals_errors.h"
 
@@ -19,6 +19,7 @@
 #include "entry/entry.h"
 #include "group/group.h"
 #include "partition/partition.h"
+#include "redact/redact.h"
 
 #define MAX_AGENT_CHARS 64
 #define MAX_MESSAGE_BYTES (64 * 1024 * 1024)
@@ -150,6 +151,17 @@ mals_check_agent_id(const text *agent_id, const char *field)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("%s: longer than %d characters", field, MAX_AGENT_CHARS),
 				errhint("Use a short name for the agent and keep the rest in metadata."));
+}
+
+/* Takes secrets out of the texts, before any of them is cut, kept or hashed. */
+static void
+redact_texts(MalsEntry *entry)
+{
+	entry->message = mals_redact_text(entry->message);
+	entry->category = mals_redact_text(entry->category);
+	entry->source = mals_redact_text(entry->source);
+	entry->session_key = mals_redact_text(entry->session_key);
+	entry->correlation_id = mals_redact_text(entry->correlation_id);
 }
 
 /* Raises an error for what is missing or too long. */
@@ -340,12 +352,16 @@ mals_entry_finish(MalsEntry *entry)
 	if (entry->level < mals_min_level())
 		return false;
 
+	if (mals_redacting)
+		redact_texts(entry);
 	settle_time(entry, &additions);
 	cut_column(&entry->category, "mals.category", &additions);
 	cut_column(&entry->source, "mals.source", &additions);
 	cut_column(&entry->session_key, "mals.session_key", &additions);
 	cut_column(&entry->correlation_id, "mals.correlation_id", &additions);
 	settle_metadata(entry, &additions);
+	if (mals_redacting)
+		entry->metadata = mals_redact_jsonb(entry->metadata);
 	entry->fingerprint = mals_fingerprint_entry(VARDATA_ANY(entry->message),
 												VARSIZE_ANY_EXHDR(entry->message), entry->metadata);
 	return true;

@@ -5,7 +5,7 @@
 -- does no harm and is undone, or NULL). Who: w writer, r reader, a admin, p everyone; '' is the owner alone.
 -- Functions mals._x need none, and are the owner's alone, unless others need them.
 -- To add a table or view: a row (its name, who may SELECT, who may INSERT). Nobody but the owner
--- may do more than that with any.
+-- may do more than that with any, but that admins change rules of their own.
 -- The lists are not echoed: a new row changes nothing in the expected output.
 SET timezone = 'UTC';
 \set ECHO none
@@ -38,6 +38,7 @@ INSERT INTO functions VALUES
   ('mals_new_correlation(text)', 'wa', 'SELECT mals_new_correlation()'),
   ('mals_patterns(text,timestamp with time zone,timestamp with time zone,integer)', 'ra', 'SELECT * FROM mals_patterns()'),
   ('mals_query_explain(text)', 'ra', 'SELECT mals_query_explain('''')'),
+  ('mals_redact(text)', 'wra', 'SELECT mals_redact(''m'')'),
   ('mals_reopen_error(bigint)', 'a', 'SELECT mals_reopen_error(mals_fingerprint(''Seen before''))'),
   ('mals_resolve(uuid,text,text)', 'a', 'SELECT mals_resolve(id) FROM seen'),
   ('mals_resolve_batch(uuid[],text,text)', 'a', 'SELECT mals_resolve_batch(ARRAY[id]) FROM seen'),
@@ -91,6 +92,7 @@ INSERT INTO relations VALUES
   ('mals.fluentbit', 'a', 'wa'),
   ('mals.inbox', 'a', 'wa'),
   ('mals.logs', 'ra', 'wa'),
+  ('mals.redact_rules', 'a', 'a'),
   ('mals.resolutions', 'ra', ''),
   ('mals.templates', 'ra', ''),
   ('mals.vector', 'a', 'wa'),
@@ -108,6 +110,9 @@ INSERT INTO relations VALUES
   ('mals._series', 'ra', ''),
   ('mals._sights', 'a', ''),
   ('mals._templates', 'a', '');
+
+ALTER TABLE relations ADD changers text NOT NULL DEFAULT '';
+UPDATE relations SET changers = 'a' WHERE name = 'mals.redact_rules'::regclass;
 
 \set ECHO all
 
@@ -151,7 +156,7 @@ SELECT r.role, p.oid::regprocedure AS function, NOT x.may AS may, x.may AS shoul
 SELECT r.role, t.name, privilege, NOT x.may AS may, x.may AS should
   FROM relations t CROSS JOIN roles r
   CROSS JOIN unnest('{SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER}'::text[]) privilege,
-  LATERAL (SELECT r.kind ~ ('[o' || CASE privilege WHEN 'SELECT' THEN t.readers WHEN 'INSERT' THEN t.writers ELSE '' END || ']') AS may) x
+  LATERAL (SELECT r.kind ~ ('[o' || CASE privilege WHEN 'SELECT' THEN t.readers WHEN 'INSERT' THEN t.writers WHEN 'UPDATE' THEN t.changers WHEN 'DELETE' THEN t.changers ELSE '' END || ']') AS may) x
  WHERE has_table_privilege(r.role, t.name, privilege) <> x.may ORDER BY 2, 3, 1;
 SELECT r.role, a.attrelid::regclass AS table, array_agg(a.attname ORDER BY attnum) AS columns
   FROM relations t JOIN pg_attribute a ON a.attrelid = t.name AND a.attnum > 0 CROSS JOIN roles r
@@ -171,7 +176,7 @@ CREATE TABLE statements (what text, who text, statement text);
 INSERT INTO statements
   SELECT signature, who, call FROM functions WHERE call IS NOT NULL
   UNION ALL SELECT 'SELECT ' || name, readers, 'SELECT * FROM ' || name FROM relations
-  UNION ALL SELECT 'DELETE ' || name, '', 'DELETE FROM ' || name FROM relations JOIN pg_class c ON c.oid = name WHERE c.relkind <> 'v'
+  UNION ALL SELECT 'DELETE ' || name, changers, 'DELETE FROM ' || name FROM relations JOIN pg_class c ON c.oid = name WHERE c.relkind <> 'v'
   UNION ALL VALUES ('INSERT mals.logs', 'wa', 'INSERT INTO mals.logs (agent_id, message) VALUES (''mine'', ''m'') RETURNING id'),
     ('INSERT mals.inbox', 'wa', 'INSERT INTO mals.inbox VALUES (''{"agent": "mine", "msg": "m"}'')'),
     ('INSERT mals.audit', '', 'INSERT INTO mals.audit (action) VALUES (''x'')'),

@@ -33,7 +33,8 @@ $node->safe_psql('postgres', qq{
 	SELECT mals_resolve_error(mals_fingerprint('Disk full'), 'me');
 	SELECT mals_ignore_error(mals_fingerprint('refused id'));
 	SELECT mals_merge_groups(mals_fingerprint('Network down'), mals_fingerprint('Network gone'));
-	SELECT mals_split_group(mals_fingerprint('Step 1 of plan'))});
+	SELECT mals_split_group(mals_fingerprint('Step 1 of plan'));
+	INSERT INTO mals.redact_rules VALUES ('customer', 'C-[0-9]+', true), ('unused', 'x', false)});
 
 # What must be the same on both sides.
 my %state = (
@@ -46,6 +47,7 @@ my %state = (
 	errors => q{SELECT string_agg(e::text, E'\n' ORDER BY fingerprint) FROM mals_errors(since => '2023-01-01', until => '2200-01-01') e},
 	status => q{SELECT string_agg(e::text, E'\n' ORDER BY e::text) FROM mals.error_status e},
 	resolutions => q{SELECT string_agg(r::text, E'\n' ORDER BY entry_id) FROM mals.resolutions r},
+	rules => q{SELECT string_agg(r::text || mals_redact('x C-12'), E'\n' ORDER BY name) FROM mals.redact_rules r},
 	owners => q{SELECT string_agg(DISTINCT relowner::regrole::text, ' ') FROM pg_class WHERE relnamespace = 'mals'::regnamespace},
 	grants => q{SELECT string_agg(relacl::text, E'\n' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'mals'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p', 'v')});
