@@ -162,8 +162,8 @@ set_string(JsonbValue *value, StringInfo string)
 static void
 redact_scalar(JsonbValue *value, const MalsSecretName *name)
 {
-	const char *s = value->val.string.val;
-	int len = value->val.string.len;
+	const char *s;
+	int len;
 	StringInfoData result;
 	MalsSecret secret;
 
@@ -172,9 +172,12 @@ redact_scalar(JsonbValue *value, const MalsSecretName *name)
 		initStringInfo(&result);
 		appendStringInfo(&result, MALS_MARK "%s]", mals_secret_kind(name));
 		set_string(value, &result);
+		return;
 	}
 	if (value->type != jbvString)
 		return;
+	s = value->val.string.val;
+	len = value->val.string.len;
 	if (name != NULL && mals_secret_value(name, s, len, &secret))
 	{
 		initStringInfo(&result);
