@@ -23,6 +23,7 @@ PG_FUNCTION_INFO_V1(mals_version);
 
 void _PG_init(void);
 
+static emit_log_hook_type next_emit_log = NULL;
 static object_access_hook_type next_object_access = NULL;
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
@@ -34,6 +35,8 @@ shmem_request(void)
 	if (next_shmem_request)
 		next_shmem_request();
 	RequestAddinShmemSpace(mals_shared_size());
+	RequestAddinShmemSpace(mals_ring_area_size());
+	RequestAddinShmemSpace(mals_limit_size());
 	RequestNamedLWLockTranche("mals", 1);
 }
 
@@ -43,6 +46,17 @@ shmem_startup(void)
 	if (next_shmem_startup)
 		next_shmem_startup();
 	mals_shared_startup();
+	mals_ring_area_startup();
+	mals_limit_startup();
+}
+
+static void
+emit_log(ErrorData *message)
+{
+	if (next_emit_log)
+		next_emit_log(message);
+	if (message->output_to_server)
+		mals_capture(message);
 }
 
 static void
@@ -74,6 +88,8 @@ init_preloaded(void)
 	shmem_request_hook = shmem_request;
 	next_shmem_startup = shmem_startup_hook;
 	shmem_startup_hook = shmem_startup;
+	next_emit_log = emit_log_hook;
+	emit_log_hook = emit_log;
 	mals_shared_init();
 	mals_watch_init();
 	mals_launcher_init();

@@ -22,6 +22,8 @@
 #include "mals_compat.h"
 #include "mals_guc.h"
 #include "entry/entry.h"
+#include "worker/shared.h"
+#include "write/write.h"
 
 bool mals_worker_enabled = true;
 char *mals_agent_id = NULL;
@@ -32,9 +34,17 @@ char *mals_correlation_id = NULL;
 char *mals_databases = NULL;
 char *mals_session_key = NULL;
 char *mals_source = NULL;
+int mals_capture_query_length = 1024;
+int mals_capture_server_log = MALS_CAPTURE_OFF;
+int mals_flush_interval = 200;
 int mals_max_partitions = 2000;
 int mals_partition_interval = MALS_PARTITION_DAY;
 bool mals_redacting = true;
+int mals_rate_limit = 0;
+int mals_repeat_limit = 0;
+int mals_ring_size = 16 * 1024;
+int mals_write_mode = MALS_WRITE_TRANSACTIONAL;
+int mals_write_timeout = 30 * 1000;
 int64 mals_max_future;
 int64 mals_retention;
 
@@ -66,6 +76,25 @@ static const struct config_enum_entry partition_intervals[] = {
 	{"hour", MALS_PARTITION_HOUR, true},
 	{"day", MALS_PARTITION_DAY, true},
 	{"week", MALS_PARTITION_WEEK, true},
+	{NULL, 0, false},
+};
+
+static const struct config_enum_entry capture_levels[] = {
+	{"off", MALS_CAPTURE_OFF, false},
+	{"trace", MALS_LEVEL_TRACE, false},
+	{"debug", MALS_LEVEL_DEBUG, false},
+	{"info", MALS_LEVEL_INFO, false},
+	{"warn", MALS_LEVEL_WARN, false},
+	{"warning", MALS_LEVEL_WARN, true},
+	{"error", MALS_LEVEL_ERROR, false},
+	{"critical", MALS_LEVEL_CRITICAL, false},
+	{NULL, 0, false},
+};
+
+static const struct config_enum_entry write_modes[] = {
+	{"transactional", MALS_WRITE_TRANSACTIONAL, false},
+	{"autonomous", MALS_WRITE_AUTONOMOUS, false},
+	{"async", MALS_WRITE_ASYNC, false},
 	{NULL, 0, false},
 };
 
@@ -244,6 +273,38 @@ assign_context(const char *value, void *extra)
 	context_object = NULL;
 }
 
+/* Refuses what needs shared memory where there is none. */
+static bool
+check_preloaded(const char *what)
+{
+	if (mals_shared != NULL || process_shared_preload_libraries_in_progress)
+		return true;
+	GUC_check_errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	GUC_check_errmsg("%s needs mals in shared_preload_libraries", what);
+	GUC_check_errhint("Add mals to shared_preload_libraries and restart the server.");
+	return false;
+}
+
+static bool
+check_write_mode(int *value, void **extra, GucSource guc_source)
+{
+	return *value == MALS_WRITE_TRANSACTIONAL ||
+		   check_preloaded(*value == MALS_WRITE_ASYNC ? "mals.write_mode = async"
+													  : "mals.write_mode = autonomous");
+}
+
+static bool
+check_rate_limit(int *value, void **extra, GucSource guc_source)
+{
+	return *value == 0 || check_preloaded("mals.rate_limit");
+}
+
+static bool
+check_repeat_limit(int *value, void **extra, GucSource guc_source)
+{
+	return *value == 0 || check_preloaded("mals.repeat_limit");
+}
+
 static bool
 check_databases(char **value, void **extra, GucSource guc_source)
 {
@@ -335,6 +396,15 @@ mals_guc_init(void)
 	define_text("mals.archive_directory",
 				"Directory that entries are archived in before retention removes them.",
 				&mals_archive_directory, "", PGC_SIGHUP, check_directory, NULL);
+	DefineCustomIntVariable("mals.capture_query_length",
+							"Most bytes of a statement that are kept with a captured message.",
+							NULL, &mals_capture_query_length, 1024, 0, 16384, PGC_SIGHUP,
+							GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomEnumVariable("mals.capture_server_log",
+							 "Messages of the server that become entries: of this level or worse, "
+							 "or off.",
+							 NULL, &mals_capture_server_log, MALS_CAPTURE_OFF, capture_levels,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	define_text("mals.category", "Category of entries that name none.", &mals_category, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.context", "JSON object that is merged under the metadata of every entry.",
@@ -345,6 +415,11 @@ mals_guc_init(void)
 				"Databases that the background worker works in, separated by commas (default: all "
 				"that have the extension).",
 				&mals_databases, "", PGC_SIGHUP, check_databases, NULL);
+	DefineCustomIntVariable("mals.flush_interval",
+							"How long an entry of mals.write_mode = async may wait until it is "
+							"durable.",
+							NULL, &mals_flush_interval, 200, 1, 60000, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	define_text("mals.level", "Level of entries that name none (default info).", &level_text, "",
 				PGC_USERSET, check_level, assign_level);
 	define_text("mals.max_future", "How far ahead of the server's clock an entry's time may be.",
@@ -364,10 +439,24 @@ mals_guc_init(void)
 	DefineCustomEnumVariable("mals.partition_interval", "Time that one new partition covers.", NULL,
 							 &mals_partition_interval, MALS_PARTITION_DAY, partition_intervals,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"mals.rate_limit", "Entries a second that an agent may log (0: any number).", NULL,
+		&mals_rate_limit, 0, 0, 1000000, PGC_SUSET, 0, check_rate_limit, NULL, NULL);
 	DefineCustomBoolVariable("mals.redact", "Secrets are replaced before an entry is stored.", NULL,
 							 &mals_redacting, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mals.repeat_limit",
+							"Entries a minute of one fingerprint that an agent may log (0: any "
+							"number).",
+							NULL, &mals_repeat_limit, 0, 0, 1000000, PGC_SUSET, 0,
+							check_repeat_limit, NULL, NULL);
 	define_text("mals.retention", "How long entries are kept.", &retention_text, "30 days",
 				PGC_SUSET, check_retention, assign_retention);
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("mals.ring_size",
+								"Shared memory for entries of mals.write_mode autonomous and "
+								"async, of all databases.",
+								NULL, &mals_ring_size, 16 * 1024, 256, 4 * 1024 * 1024,
+								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 	define_text("mals.session_key", "Session of entries that name none.", &mals_session_key, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.source", "Source of entries that name none (default api).", &mals_source, "",
@@ -378,5 +467,15 @@ mals_guc_init(void)
 							 "Lets a background worker maintain each database that has the "
 							 "extension; needs shared_preload_libraries.",
 							 NULL, &mals_worker_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("mals.write_mode",
+							 "Whether entries are written in the caller's transaction, or by "
+							 "another one, awaited (autonomous) or not (async).",
+							 NULL, &mals_write_mode, MALS_WRITE_TRANSACTIONAL, write_modes,
+							 PGC_USERSET, 0, check_write_mode, NULL, NULL);
+	DefineCustomIntVariable("mals.write_timeout",
+							"How long a session waits for the writer of mals.write_mode autonomous "
+							"and async (0: for ever).",
+							NULL, &mals_write_timeout, 30 * 1000, 0, INT_MAX, PGC_USERSET,
+							GUC_UNIT_MS, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("mals");
 }

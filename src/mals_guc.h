@@ -31,6 +31,19 @@ extern Jsonb *mals_context_object(void); /* mals.context, lives until it is chan
 extern MalsLevel mals_min_level(void);
 extern bool mals_redacting; /* mals.redact */
 
+/* How entries are written. */
+extern int mals_write_mode;     /* a MalsWriteMode */
+extern int mals_write_timeout;  /* milliseconds; 0: none */
+extern int mals_flush_interval; /* milliseconds */
+extern int mals_ring_size;      /* kilobytes */
+extern int mals_rate_limit;     /* entries a second; 0: any number */
+extern int mals_repeat_limit;   /* entries a minute; 0: any number */
+
+/* What the server's log gives: a MalsLevel or worse, or nothing. */
+#define MALS_CAPTURE_OFF INT_MAX
+extern int mals_capture_server_log;
+extern int mals_capture_query_length; /* bytes */
+
 /* The clock rule and partitions. */
 extern int mals_max_partitions;
 extern int64 mals_max_future;     /* microseconds */

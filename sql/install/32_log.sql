@@ -12,17 +12,17 @@ CREATE FUNCTION mals_log(
   ts timestamptz DEFAULT NULL, id uuid DEFAULT NULL) RETURNS uuid
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log(text, text, mals_level, text, jsonb, text, text, uuid, uuid, text, timestamptz, uuid) IS
-  'Logs one entry and returns its id, or NULL if mals.min_level filtered it out. agent_id (1 to 64 characters) and message (up to 64 MB, may be empty) are required; level defaults to info, source to api, ts to the current time. A NULL argument falls back to the session''s setting of that name (mals.agent_id, mals.level, mals.category, mals.session_key, mals.source, mals.trace_id, mals.parent_id, mals.correlation_id); mals.context is merged under metadata. An id that you give (UUIDv7) makes retries safe: stored once, and returned. Errors: 22004 missing agent_id or message; 22023 too long, an infinite ts, an id that is not a UUIDv7 or does not fit ts; 22P02 an unknown level; 42501 not allowed; 25006 read-only.';
+  'Logs one entry and returns its id, or NULL if mals.min_level, mals.rate_limit or mals.repeat_limit kept it out. agent_id (1 to 64 characters) and message (up to 64 MB, may be empty) are required; level defaults to info, source to api, ts to the current time. A NULL argument falls back to the session''s setting of that name (mals.agent_id, mals.level, mals.category, mals.session_key, mals.source, mals.trace_id, mals.parent_id, mals.correlation_id); mals.context is merged under metadata. An id that you give (UUIDv7) makes retries safe: stored once, and returned. Errors: 22004 missing agent_id or message; 22023 too long, an infinite ts, an id that is not a UUIDv7 or does not fit ts; 22P02 an unknown level; 42501 not allowed; 25006 read-only.';
 
 CREATE FUNCTION mals_log_json(entry jsonb) RETURNS uuid
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log_json(jsonb) IS
-  'Logs one entry given as a JSON object and returns its id, or NULL if it was filtered out. Keys are the columns'' names or the usual aliases (agent, msg, body, severity, log_level, timestamp, time, event_type, component, session_id, event_id, …); every other key is kept in metadata. Times are ISO 8601 (no zone = UTC) or epoch seconds. Errors: 22023 not an object, or agent_id is no text or too long; 22004 missing agent_id or message; 22P02 an unknown level.';
+  'Logs one entry given as a JSON object and returns its id, or NULL if it was filtered out or over a limit. Keys are the columns'' names or the usual aliases (agent, msg, body, severity, log_level, timestamp, time, event_type, component, session_id, event_id, …); every other key is kept in metadata. Times are ISO 8601 (no zone = UTC) or epoch seconds. Errors: 22023 not an object, or agent_id is no text or too long; 22004 missing agent_id or message; 22P02 an unknown level.';
 
 CREATE FUNCTION mals_log_batch(entries jsonb) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log_batch(jsonb) IS
-  'Logs an array of JSON objects (or one object), each as by mals_log_json, and returns how many entries were stored; filtered entries and retries are not counted. All or nothing: one bad entry rejects the batch, and the error names it by its index from 0 ("entry 17: level: …").';
+  'Logs an array of JSON objects (or one object), each as by mals_log_json, and returns how many entries were stored; filtered and limited entries and retries are not counted. All or nothing: one bad entry rejects the batch, and the error names it by its index from 0 ("entry 17: level: …").';
 
 CREATE FUNCTION mals_log_otlp(request jsonb) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

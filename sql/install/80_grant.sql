@@ -22,14 +22,15 @@ AS $$
     ('reader', 10, 'USAGE ON SCHEMA mals'),
     ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
     ('admin', 2, 'USAGE ON SCHEMA mals'),
-    ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules')),
+    ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules'),
+    ('admin', 4, 'UPDATE, DELETE ON mals.dead_letters')),
   relations (privilege, relation) AS (
     SELECT 'admin', d.objid::regclass
       FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p', 'v')
      WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
        AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
-    ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
+    ('writer', '^mals_(log|log_json|log_batch|log_otlp|flush|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
     ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'),
     ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'))
   SELECT privilege, n, clause FROM tables

@@ -25,6 +25,9 @@ AS $$
     SELECT format('job %s has failed %s times in a row, last at %s: %s', job, failures, finished_at, error)
       FROM mals._jobs WHERE failures > 0
     UNION ALL
+    SELECT format('%s entries could not be written, last at %s: see mals.dead_letters', count(*), max(at))
+      FROM mals.dead_letters HAVING count(*) > 0
+    UNION ALL
     SELECT format('partition %s has no primary key: retries are not recognised in it', p.oid::regclass)
       FROM parts p
      WHERE NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = p.oid AND x.indisprimary AND x.indisvalid)
@@ -42,7 +45,7 @@ AS $$
                                                              'since', backend_start) ORDER BY pid), '[]')
                   FROM pg_stat_activity
                  WHERE datname = current_database() AND backend_type LIKE 'mals%'),
-    'ring', NULL,
+    'ring', (SELECT to_jsonb(r) FROM mals._ring() r WHERE r.size IS NOT NULL),
     'last_maintenance', (SELECT max(finished_at) FROM mals._jobs WHERE failures = 0),
     -- of all entries: not for roles that are bound to agents
     'entries_estimate', CASE WHEN NOT mals._is_caller_bound()
@@ -52,4 +55,4 @@ AS $$
     'warnings', (SELECT COALESCE(jsonb_agg(warning), '[]') FROM warnings))
 $$;
 COMMENT ON FUNCTION mals_health() IS
-  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring, last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts (these three null for roles that are bound to agents), warnings (texts that say what to do).';
+  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring (of mals.write_mode autonomous and async: size and used in bytes, queued units, the writer''s pid, and since the server started entries, flushes, waits, timeouts, dead_letters, captured and uncaptured messages of the server, suppressed entries; null without shared_preload_libraries), last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts (these three null for roles that are bound to agents), warnings (texts that say what to do).';

@@ -11,7 +11,8 @@
  * A template is made of words of its messages. One that no entry is left of is
  * deleted, together with what was said about it; one whose sample is gone gets
  * another. What is beside entries by their ids is deleted by
- * mals._forget_beside, which knows all tables that have them.
+ * mals._forget_beside, which knows all tables that have them. Entries that wait
+ * in shared memory are written first, and dead letters are searched as entries.
  */
 #include "mals_errors.h"
 
@@ -31,6 +32,7 @@
 #include "mals_catalog.h"
 #include "partition/partition.h"
 #include "query/query.h"
+#include "write/write.h"
 
 PG_FUNCTION_INFO_V1(mals_forget);
 
@@ -94,7 +96,10 @@ column(uint64 row, int number)
 static int64
 count_entries(const Search *search)
 {
-	run(psprintf("SELECT count(*) FROM mals.logs l WHERE %s", search->condition), 0, NULL, NULL);
+	run(psprintf("SELECT (SELECT count(*) FROM mals.logs l WHERE %s)"
+				 " + (SELECT count(*) FROM mals._dead_logs l WHERE %s)",
+				 search->condition, search->condition),
+		0, NULL, NULL);
 	return DatumGetInt64(column(0, 1));
 }
 
@@ -162,6 +167,16 @@ delete_entries_of(const Search *search, HTAB *fingerprints)
 	return deleted;
 }
 
+/* Deletes all dead letters that match, as the caller. */
+static int64
+delete_dead_letters(const Search *search)
+{
+	return run(psprintf("DELETE FROM mals.dead_letters WHERE ctid = ANY (ARRAY("
+						"SELECT l.letter FROM mals._dead_logs l WHERE %s))",
+						search->condition),
+			   0, NULL, NULL);
+}
+
 /* Clears the templates with some fingerprints, as the owner. */
 static void
 forget_templates(HTAB *fingerprints)
@@ -216,7 +231,7 @@ forget(const Search *search, const text *reason)
 	mals_become_owner(&caller);
 	(void) mals_fold_sights();
 	mals_become_caller(&caller);
-	row.entries = delete_entries_of(search, fingerprints);
+	row.entries = delete_entries_of(search, fingerprints) + delete_dead_letters(search);
 	mals_become_owner(&caller);
 	forget_templates(fingerprints);
 	row.archives = find_archives(search);
@@ -248,6 +263,8 @@ mals_forget(PG_FUNCTION_ARGS)
 	(void) mals_condition_bounds(condition, &search.since, &search.until);
 	search.query = text_to_cstring(query);
 	search.condition = sql.data;
+	if (!RecoveryInProgress())
+		mals_write_flush("mals_forget()");
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -381,7 +381,7 @@ restore_lines(Restore *restore, MalsArchiveReader *reader)
 
 	restore->read_line = prepare(psprintf(read_line, mals_extension_schema()), 1, &line_type);
 	restore->resolve = prepare(resolve, lengthof(resolve_types), resolve_types);
-	restore->writer = mals_writer_begin("mals_restore_archive()");
+	restore->writer = mals_writer_begin_rows("mals_restore_archive()");
 	scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "mals archive line", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(scratch);
@@ -394,7 +394,7 @@ restore_lines(Restore *restore, MalsArchiveReader *reader)
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(old);
-	mals_writer_end(restore->writer);
+	(void) mals_writer_end(restore->writer);
 	if (restore->line != restore->manifest.entries)
 		error_entries(restore, psprintf("It has " INT64_FORMAT " instead of " INT64_FORMAT ".",
 										restore->line, restore->manifest.entries));

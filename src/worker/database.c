@@ -98,7 +98,10 @@ check_extension(void)
 	mals_wake_process(mals_shared->launcher_proc);
 	LWLockRelease(mals_shared->lock);
 	if (!found)
+	{
+		mals_ring_stop(&slot->ring, true);
 		proc_exit(0);
+	}
 }
 
 /* Makes way for another worker: one with the settings as they are now, or after a statement. */

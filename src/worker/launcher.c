@@ -1,6 +1,7 @@
 /*
  * launcher.c
- *		Keeps one worker running in every database that has the extension.
+ *		Keeps one worker running in every database that has the extension, and
+ *		a writer in each whose sessions have put something into its ring.
  *
  * The launcher looks at all databases once, when it starts or its settings
  * change; after that it is told of new ones by the sessions that make them
@@ -46,6 +47,10 @@
 
 /* Workers started and not seen to have stopped, by slot; in TopMemoryContext. */
 static BackgroundWorkerHandle *handles[MALS_MAX_DATABASES];
+
+/* Writers likewise, and when each was last started. */
+static BackgroundWorkerHandle *writers[MALS_MAX_DATABASES];
+static TimestampTz writers_started[MALS_MAX_DATABASES];
 
 /* Databases that wait to be looked at; in TopMemoryContext. */
 static List *waiting = NIL;
@@ -176,16 +181,19 @@ tidy_slots(void)
 			if (slot->wanted && slot->worker == 0)
 				slot->failures++;
 		}
+		if (writers[i] != NULL && GetBackgroundWorkerPid(writers[i], &pid) == BGWH_STOPPED)
+		{
+			pfree(writers[i]);
+			writers[i] = NULL;
+		}
 		for (int m = 0; m < MALS_MAX_MEMBERS; m++)
 			member = member || slot->members[m] != 0;
 		if (OidIsValid(slot->database) && slot->wanted && !slot->extension &&
 			(handles[i] != NULL || slot->worker != 0))
 			looking++;
-		if (!slot->wanted && slot->holders == 0 && handles[i] == NULL && !member && slot->asked > 0)
-		{
-			slot->asked = 0;
-			slot->database = InvalidOid;
-		}
+		if (!slot->wanted && slot->holders == 0 && handles[i] == NULL && !member &&
+			slot->asked > 0 && !slot->ring.wanted)
+			mals_database_free(slot);
 	}
 	return looking;
 }
@@ -255,6 +263,41 @@ start_workers(void)
 	return delay;
 }
 
+/*
+ * Starts writers where they are wanted; one that stopped at once is started
+ * again after a second. Returns the milliseconds until the next is due, or -1.
+ */
+static long
+start_writers(void)
+{
+	long delay = -1;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+	{
+		MalsDatabase *slot = &mals_shared->databases[i];
+		long wait;
+
+		if (!OidIsValid(slot->database) || !slot->ring.wanted || slot->holders > 0 ||
+			slot->ring.writer != 0 || writers[i] != NULL)
+			continue;
+		wait = 1000 - TimestampDifferenceMilliseconds(writers_started[i], now);
+		if (wait <= 0)
+		{
+			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+			writers[i] = mals_worker_start("mals writer", "mals_writer_main",
+										   ObjectIdGetDatum(slot->database));
+			MemoryContextSwitchTo(old);
+			writers_started[i] = now;
+			wait = 1000;
+		}
+		if (writers[i] == NULL && (delay < 0 || wait < delay))
+			delay = wait;
+	}
+	return delay;
+}
+
 void
 mals_launcher_main(Datum unused)
 {
@@ -276,6 +319,7 @@ mals_launcher_main(Datum unused)
 	{
 		int looking;
 		long delay;
+		long writers_delay;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -294,6 +338,9 @@ mals_launcher_main(Datum unused)
 		looking = tidy_slots();
 		admit(looking);
 		delay = start_workers();
+		writers_delay = start_writers();
+		if (delay < 0 || (writers_delay >= 0 && writers_delay < delay))
+			delay = writers_delay;
 		LWLockRelease(mals_shared->lock);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (delay >= 0 ? WL_TIMEOUT : 0), delay,

@@ -48,6 +48,7 @@ mals_shared_startup(void)
 			pg_atomic_init_u32(&slot->work, 0);
 			pg_atomic_init_u32(&slot->failed, 0);
 			pg_atomic_init_u64(&slot->commits, 0);
+			mals_ring_init(&slot->ring, mals_shared->lock->tranche);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -80,6 +81,15 @@ mals_database_slot(Oid database, bool create)
 	return unused;
 }
 
+void
+mals_database_free(MalsDatabase *slot)
+{
+	slot->wanted = false;
+	slot->asked = 0;
+	slot->database = InvalidOid;
+	mals_ring_clear(&slot->ring);
+}
+
 MalsDatabase *
 mals_database(void)
 {
@@ -94,6 +104,15 @@ mals_database(void)
 		LWLockRelease(mals_shared->lock);
 	}
 	return mine;
+}
+
+MalsDatabase *
+mals_database_peek(void)
+{
+	for (int i = 0; mals_shared != NULL && OidIsValid(MyDatabaseId) && i < MALS_MAX_DATABASES; i++)
+		if (mals_shared->databases[i].database == MyDatabaseId)
+			return &mals_shared->databases[i];
+	return NULL;
 }
 
 void

@@ -20,6 +20,8 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
+#include "write/ring.h"
+
 /* Databases that can use mals at once. */
 #define MALS_MAX_DATABASES 64
 
@@ -52,6 +54,8 @@ typedef struct MalsDatabase
 	pg_atomic_uint32 work;    /* MALS_WORK_… that was committed since the worker last looked */
 	pg_atomic_uint32 failed;  /* jobs aside that failed, a bit each */
 	pg_atomic_uint64 commits; /* transactions that have written entries, since the start */
+
+	MalsRing ring; /* has a lock of its own */
 } MalsDatabase;
 
 typedef struct MalsShared
@@ -75,8 +79,14 @@ extern MalsShared *mals_shared;
  */
 extern MalsDatabase *mals_database(void);
 
+/* The same where there is one, without a lock, wherever this is called. */
+extern MalsDatabase *mals_database_peek(void);
+
 /* As mals_database for any database; the caller holds the lock. create: make it. */
 extern MalsDatabase *mals_database_slot(Oid database, bool create);
+
+/* Frees the slot of a database that is gone or uses mals no more; the caller holds the lock. */
+extern void mals_database_free(MalsDatabase *slot);
 
 /* Sets the latch of a process by its number among PGPROCs, if it is not -1. */
 extern void mals_wake_process(int proc);

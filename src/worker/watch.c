@@ -89,17 +89,13 @@ release(bool committed)
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
 	slot = mals_database_slot(held, false);
 	if (slot != NULL && --slot->holders == 0 && dropping && committed)
-	{
-		slot->wanted = false;
-		slot->asked = 0;
-		slot->database = InvalidOid;
-	}
+		mals_database_free(slot);
 	LWLockRelease(mals_shared->lock);
 	if (!dropping || !committed)
 		mals_launcher_notify(held);
 }
 
-/* Wakes the worker of one database, or of all. */
+/* Wakes the worker of one database, or of all; has writers start again where settings changed. */
 static void
 wake_workers(void)
 {
@@ -108,8 +104,12 @@ wake_workers(void)
 	{
 		MalsDatabase *slot = &mals_shared->databases[i];
 
-		if (slot->worker != 0 && (!OidIsValid(woken) || slot->database == woken))
+		if (!OidIsValid(slot->database) || (OidIsValid(woken) && slot->database != woken))
+			continue;
+		if (slot->worker != 0)
 			mals_database_wake(slot, wake);
+		if (wake & MALS_WAKE_RESTART)
+			mals_ring_stop(&slot->ring, false);
 	}
 	LWLockRelease(mals_shared->lock);
 }

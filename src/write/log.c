@@ -29,16 +29,17 @@ static Datum
 log_one(FunctionCallInfo fcinfo, MalsEntry *entry, const char *what)
 {
 	MalsWriter *writer = mals_writer_begin(what);
-	bool stored = mals_entry_finish(entry);
+	bool stored = mals_write_accept(entry);
+	MalsWritten written;
 	pg_uuid_t *id;
 
 	if (stored)
 		(void) mals_writer_add(writer, entry);
-	mals_writer_end(writer);
+	written = mals_writer_end(writer);
 	if (!stored)
 		PG_RETURN_NULL();
 	id = palloc(sizeof(pg_uuid_t));
-	*id = entry->id;
+	*id = written.known ? written.id : entry->id;
 	PG_RETURN_UUID_P(id);
 }
 
@@ -48,7 +49,7 @@ log_in_batch(MalsEntry *entry, void *arg)
 {
 	Batch *batch = arg;
 
-	if (mals_entry_finish(entry) && mals_writer_add(batch->writer, entry))
+	if (mals_write_accept(entry) && mals_writer_add(batch->writer, entry))
 		batch->stored++;
 	MemoryContextReset(batch->scratch);
 }
@@ -69,7 +70,7 @@ static void
 batch_end(Batch *batch, MemoryContext old)
 {
 	MemoryContextSwitchTo(old);
-	mals_writer_end(batch->writer);
+	batch->stored -= mals_writer_end(batch->writer).duplicates;
 	MemoryContextDelete(batch->scratch);
 }
 

@@ -168,7 +168,7 @@ mals_insert_statement(PG_FUNCTION_ARGS)
 		Statement **link = find_statement(trigger);
 		Statement *statement = *link;
 
-		mals_writer_end(statement->writer);
+		(void) mals_writer_end(statement->writer);
 		*link = statement->outer;
 		pfree(statement);
 	}
@@ -179,7 +179,7 @@ mals_insert_statement(PG_FUNCTION_ARGS)
 static bool
 write_row(Statement *statement, MalsEntry *entry)
 {
-	return mals_entry_finish(entry) && mals_writer_add(statement->writer, entry);
+	return mals_write_accept(entry) && mals_writer_add(statement->writer, entry);
 }
 
 /* Reads a text column, or NULL. */

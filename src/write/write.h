@@ -1,6 +1,7 @@
 /*
  * write.h
- *		Public header of src/write: how finished entries become rows.
+ *		Public header of src/write: how finished entries become rows, in the
+ *		caller's transaction or through the ring.
  */
 #ifndef MALS_WRITE_H
 #define MALS_WRITE_H
@@ -13,15 +14,28 @@
 
 /*
  * A writer stores the entries of one statement. It lives in a memory context
- * of its own below the one that was current at begin, and holds ROW EXCLUSIVE
- * on mals.entries and on the partitions it writes until the transaction ends.
- * Entries may wait in it until flush; an error or a (sub)transaction's abort
- * in between takes them with it.
+ * of its own below the one that was current at begin. Entries may wait in it
+ * until flush; an error or a (sub)transaction's abort in between takes them
+ * with it.
+ *
+ * By mals.write_mode, it writes rows in this transaction, and then holds ROW
+ * EXCLUSIVE on mals.entries and on the partitions it writes until that ends; or
+ * it packs the entries as one unit, which goes to the database's writer process
+ * when it is closed.
  */
 typedef struct MalsWriter MalsWriter;
 
-/* Opens a writer; what names the call for errors. Raises 42501 or 25006. */
+/* Opens a writer; what names the call for errors. Raises 42501, 25006 or 55000. */
 extern MalsWriter *mals_writer_begin(const char *what);
+
+/* Opens one that writes rows, whatever mals.write_mode is. */
+extern MalsWriter *mals_writer_begin_rows(const char *what);
+
+/* Whether entries that are added come from a sender that may know of its own agents' only. */
+extern void mals_writer_bind(MalsWriter *writer, bool bound);
+
+/* Finishes an entry; false if it is filtered out, or its agent may not log so much. */
+extern bool mals_write_accept(MalsEntry *entry);
 
 /*
  * Takes an entry, which is copied. Returns false if its id is stored already:
@@ -34,8 +48,27 @@ extern bool mals_writer_add(MalsWriter *writer, MalsEntry *entry);
 /* Writes what waits; checks for interrupts. */
 extern void mals_writer_flush(MalsWriter *writer);
 
+/* What became of entries that were added, where it is known only at the end. */
+typedef struct MalsWritten
+{
+	bool known;        /* else what mals_writer_add said holds */
+	uint32 duplicates; /* entries that were stored already */
+	pg_uuid_t id;      /* of the last entry */
+} MalsWritten;
+
 /* Flushes and closes a writer. */
-extern void mals_writer_end(MalsWriter *writer);
+extern MalsWritten mals_writer_end(MalsWriter *writer);
+
+/* Waits until all that sessions of this database have logged before is written. */
+extern void mals_write_flush(const char *what);
+
+/* Values of mals.write_mode. */
+typedef enum MalsWriteMode
+{
+	MALS_WRITE_TRANSACTIONAL,
+	MALS_WRITE_AUTONOMOUS,
+	MALS_WRITE_ASYNC,
+} MalsWriteMode;
 
 /*
  * In a server that is being upgraded: carries out a statement of the dump that
@@ -47,5 +80,17 @@ extern bool mals_upgrade_utility(Node *statement);
 extern void mals_write_row(Oid relation, const Datum *values, const bool *isnull);
 
 extern void mals_write_init(void);
+
+/* Shared memory: the area of the rings (ring.c), buckets of limits (limit.c). */
+extern Size mals_ring_area_size(void);
+extern void mals_ring_area_startup(void);
+extern Size mals_limit_size(void);
+extern void mals_limit_startup(void);
+
+/* capture.c: makes an entry of a message that is on its way to the server's log. */
+extern void mals_capture(ErrorData *message);
+
+/* The process that writes what sessions put into a database's ring (drain.c). */
+extern PGDLLEXPORT void mals_writer_main(Datum database);
 
 #endif /* MALS_WRITE_H */

@@ -1,6 +1,7 @@
 /*
  * writer.c
- *		The row writer: stores finished entries in the partition of their time.
+ *		The row writer: stores finished entries in the partition of their time,
+ *		or hands them to unit.c where mals.write_mode says so.
  *
  * Entries with an id made by the server cannot clash with anything, so they
  * wait in slots of their partition and are written many at a time. An entry
@@ -23,12 +24,15 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "mals_guc.h"
 #include "partition/partition.h"
 #include "worker/shared.h"
 #include "write/sights.h"
 #include "write/target.h"
+#include "write/unit.h"
 #include "write/write.h"
 
 /* What may wait in a writer before it is flushed. */
@@ -77,6 +81,8 @@ struct MalsWriter
 	Relation entries;
 	TupleTableSlot *slot; /* an entry in mals.entries' layout */
 	MalsPolicy *policy;
+	MalsUnit *unit;     /* entries go through the ring; none of what follows is used */
+	bool bound;         /* see mals_writer_bind */
 	List *partitions;   /* of Partition, last used first */
 	MalsTarget refused; /* mals._refused_ids, open if rri is set */
 	int nwaiting;
@@ -85,12 +91,13 @@ struct MalsWriter
 
 /* Raises an error unless the current user may log. */
 static void
-check_access(const char *what)
+check_access(const char *what, MalsWriteMode mode)
 {
 	Oid logs = mals_relation_oid("logs");
 
 	PreventCommandIfParallelMode(what);
-	if (XactReadOnly)
+	/* what is written by another transaction does not ask of what kind this one is */
+	if (mode == MALS_WRITE_TRANSACTIONAL ? XactReadOnly : RecoveryInProgress())
 		mals_error_read_only(what);
 	if (pg_class_aclcheck(logs, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(logs, GetUserId(), ACL_INSERT, ACLMASK_ANY) != ACLCHECK_OK)
@@ -101,25 +108,76 @@ check_access(const char *what)
 				errhint("An administrator can grant it: SELECT mals_grant('role', 'writer')."));
 }
 
+/* Makes a writer, with mals.entries open if it is needed. */
+static MalsWriter *
+make_writer(LOCKMODE lockmode)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mals writer", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MalsWriter *writer = palloc0(sizeof(MalsWriter));
+
+	writer->context = context;
+	if (lockmode != NoLock)
+	{
+		writer->estate = CreateExecutorState();
+		writer->entries = table_open(mals_relation_oid("entries"), lockmode);
+		writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->entries), &TTSOpsVirtual);
+		writer->policy = mals_policy_begin(RelationGetRelid(writer->entries), writer->estate);
+	}
+	MemoryContextSwitchTo(old);
+	return writer;
+}
+
+/* Closes what make_writer has opened. */
+static void
+free_writer(MalsWriter *writer, LOCKMODE lockmode)
+{
+	if (writer->entries != NULL)
+	{
+		ExecDropSingleTupleTableSlot(writer->slot);
+		table_close(writer->entries, lockmode);
+		FreeExecutorState(writer->estate);
+	}
+	MemoryContextDelete(writer->context);
+}
+
+MalsWriter *
+mals_writer_begin_rows(const char *what)
+{
+	check_access(what, MALS_WRITE_TRANSACTIONAL);
+	mals_note_work(MALS_WORK_ENTRIES);
+	return make_writer(RowExclusiveLock);
+}
+
+/* Opens a writer that packs entries for the ring. */
+static MalsWriter *
+open_unit(const char *what)
+{
+	bool policies;
+	MalsWriter *writer;
+	MemoryContext old;
+
+	check_access(what, mals_write_mode);
+	policies = check_enable_rls(mals_relation_oid("entries"), InvalidOid, false) == RLS_ENABLED;
+	writer = make_writer(policies ? AccessShareLock : NoLock);
+	old = MemoryContextSwitchTo(writer->context);
+	writer->unit = mals_unit_begin(what, mals_write_mode == MALS_WRITE_AUTONOMOUS);
+	MemoryContextSwitchTo(old);
+	return writer;
+}
+
 MalsWriter *
 mals_writer_begin(const char *what)
 {
-	MemoryContext context;
-	MemoryContext old;
-	MalsWriter *writer;
+	return mals_write_mode == MALS_WRITE_TRANSACTIONAL ? mals_writer_begin_rows(what)
+													   : open_unit(what);
+}
 
-	check_access(what);
-	mals_note_work(MALS_WORK_ENTRIES);
-	context = AllocSetContextCreate(CurrentMemoryContext, "mals writer", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(context);
-	writer = palloc0(sizeof(MalsWriter));
-	writer->context = context;
-	writer->estate = CreateExecutorState();
-	writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
-	writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->entries), &TTSOpsVirtual);
-	writer->policy = mals_policy_begin(RelationGetRelid(writer->entries), writer->estate);
-	MemoryContextSwitchTo(old);
-	return writer;
+void
+mals_writer_bind(MalsWriter *writer, bool bound)
+{
+	writer->bound = bound;
 }
 
 /* Opens the partition of a time, making it where it is missing. */
@@ -212,7 +270,9 @@ fill_slot(MalsWriter *writer, const MalsEntry *entry)
 	values[COLUMN_FINGERPRINT] = Int64GetDatum(entry->fingerprint);
 	slot->tts_isnull[COLUMN_XACT] = entry->restored && !entry->has_xact;
 	values[COLUMN_XACT] =
-		Int64GetDatum(entry->restored ? entry->xact : mals_xact_stamp(GetTopFullTransactionId()));
+		Int64GetDatum(entry->restored        ? entry->xact
+					  : writer->unit != NULL ? 0
+											 : mals_xact_stamp(GetTopFullTransactionId()));
 	set_column(slot, COLUMN_CATEGORY, entry->category != NULL, entry->category);
 	set_column(slot, COLUMN_SESSION_KEY, entry->session_key != NULL, entry->session_key);
 	set_column(slot, COLUMN_TRACE_ID, entry->has_trace_id, &entry->trace_id);
@@ -255,20 +315,35 @@ add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
 		mals_writer_flush(writer);
 }
 
-/* Tells whether the caller may know of the row that has the entry's id. */
+/* Tells whether two texts are the same bytes. */
 static bool
-may_know(MalsWriter *writer, Partition *partition, ItemPointer tid)
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* Tells whether the sender may know of the row that has the entry's id. */
+static bool
+may_know(MalsWriter *writer, const MalsEntry *entry, Partition *partition, ItemPointer tid)
 {
 	TupleTableSlot *slot = partition->target.slot;
 	bool result;
 
-	if (writer->policy == NULL)
+	if (writer->policy == NULL && !writer->bound)
 		return true;
 	if (!mals_target_fetch(&partition->target, tid, slot))
 		return false;
 	if (partition->unmap != NULL)
 		slot = execute_attr_map_slot(partition->unmap->attrMap, slot, writer->slot);
-	result = mals_policy_allows(writer->policy, slot);
+	if (writer->policy != NULL)
+		result = mals_policy_allows(writer->policy, slot);
+	else
+	{
+		Datum agent = slot_getattr(slot, COLUMN_AGENT_ID + 1, &result);
+
+		result = same_text(DatumGetTextPP(agent), entry->agent_id);
+	}
 	ExecClearTuple(partition->target.slot);
 	return result;
 }
@@ -333,24 +408,38 @@ was_stored(MalsWriter *writer, MalsEntry *entry)
 	writer->slot->tts_values[COLUMN_TS] = TimestampTzGetDatum(ts);
 	copy_row(writer, partition, slot);
 	if (mals_target_is_free(&partition->target, writer->estate, slot, &conflict) ||
-		!may_know(writer, partition, &conflict))
+		!may_know(writer, entry, partition, &conflict))
 		return false;
 	entry->id = entry->refused_id;
 	return true;
 }
 
-bool
-mals_writer_add(MalsWriter *writer, MalsEntry *entry)
+/* Puts an entry into the writer's slot; raises 42501 if the current user may not log it. */
+static void
+check_policy(MalsWriter *writer, const MalsEntry *entry)
 {
-	Partition *partition = find_partition(writer, entry->ts);
-
 	fill_slot(writer, entry);
 	if (writer->policy != NULL && !mals_policy_allows(writer->policy, writer->slot))
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("%s: not allowed to log as this agent", mals_entry_field(entry, "agent_id")),
 				errdetail("The row violates a row-level security policy of mals.entries."),
 				errhint("Log as an agent that this role is bound to."));
+}
 
+bool
+mals_writer_add(MalsWriter *writer, MalsEntry *entry)
+{
+	Partition *partition;
+
+	if (writer->unit != NULL)
+	{
+		if (writer->policy != NULL)
+			check_policy(writer, entry);
+		mals_unit_add(writer->unit, entry, writer->policy != NULL);
+		return true;
+	}
+	partition = find_partition(writer, entry->ts);
+	check_policy(writer, entry);
 	if (entry->has_id)
 	{
 		ItemPointerData conflict;
@@ -362,7 +451,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 			mals_sight(entry, writer->estate);
 			return true;
 		}
-		if (may_know(writer, partition, &conflict))
+		if (may_know(writer, entry, partition, &conflict))
 			return false;
 		mals_entry_refuse_id(entry);
 	}
@@ -407,11 +496,18 @@ mals_writer_flush(MalsWriter *writer)
 	writer->waiting_bytes = 0;
 }
 
-void
+MalsWritten
 mals_writer_end(MalsWriter *writer)
 {
+	MalsWritten written = {0};
 	ListCell *lc;
 
+	if (writer->unit != NULL)
+	{
+		written = mals_unit_send(writer->unit);
+		free_writer(writer, AccessShareLock);
+		return written;
+	}
 	mals_writer_flush(writer);
 	foreach (lc, writer->partitions)
 	{
@@ -426,8 +522,6 @@ mals_writer_end(MalsWriter *writer)
 	}
 	if (writer->refused.rri != NULL)
 		mals_target_close(&writer->refused);
-	ExecDropSingleTupleTableSlot(writer->slot);
-	table_close(writer->entries, NoLock);
-	FreeExecutorState(writer->estate);
-	MemoryContextDelete(writer->context);
+	free_writer(writer, NoLock);
+	return written;
 }

@@ -20,6 +20,7 @@ INSERT INTO functions VALUES
   ('mals_facets(text,timestamp with time zone,timestamp with time zone,text,integer)', 'ra', 'SELECT * FROM mals_facets()'),
   ('mals_fingerprint(text,jsonb)', 'p', 'SELECT mals_fingerprint(''m'')'),
   ('mals_fingerprint_version()', 'ra', 'SELECT mals_fingerprint_version()'),
+  ('mals_flush()', 'wa', 'SELECT mals_flush()'),
   ('mals_forget(text,boolean,text)', 'a', 'SELECT mals_forget('''', false)'),
   ('mals_get(uuid)', 'ra', 'SELECT * FROM mals_get(''018cc251-f400-7000-8000-000000000000'')'),
   ('mals_grant(regrole,text)', 'a', NULL),
@@ -87,6 +88,7 @@ INSERT INTO relations VALUES
   ('mals.agent_bindings', 'a', ''),
   ('mals.agents', 'ra', ''),
   ('mals.audit', 'a', ''),
+  ('mals.dead_letters', 'a', ''),
   ('mals.entries', 'ra', ''),
   ('mals.error_status', 'ra', ''),
   ('mals.fluentbit', 'a', 'wa'),
@@ -97,6 +99,7 @@ INSERT INTO relations VALUES
   ('mals.templates', 'ra', ''),
   ('mals.vector', 'a', 'wa'),
   ('mals._archive_failures', 'a', ''),
+  ('mals._dead_logs', 'a', ''),
   ('mals._entry_mark', 'ra', ''),
   ('mals._entry_totals', 'ra', ''),
   ('mals._exemptions', 'a', ''),
@@ -112,7 +115,7 @@ INSERT INTO relations VALUES
   ('mals._templates', 'a', '');
 
 ALTER TABLE relations ADD changers text NOT NULL DEFAULT '';
-UPDATE relations SET changers = 'a' WHERE name = 'mals.redact_rules'::regclass;
+UPDATE relations SET changers = 'a' WHERE name IN ('mals.redact_rules'::regclass, 'mals.dead_letters'::regclass);
 
 \set ECHO all
 
