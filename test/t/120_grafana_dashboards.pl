@@ -213,8 +213,10 @@ sub check_statement
 	my ($database, $dashboard, $statement, $from, $to, %values) = @_;
 	my ($kind, $panel) = @{$statement}{qw(kind panel)};
 	my $settings = Grafana::settings($dashboard, $panel // {}, $from, $to, %values);
-	my ($sql, $filled) = Grafana::expand($statement->{sql}, $settings);
+	my ($sql, $filled) = eval { Grafana::expand($statement->{sql}, $settings) };
 	my @problems;
+
+	return $@ unless defined $sql;
 	my $reach = $sql =~ /mals_errors\(/ ? $to - $from : 0;
 	my ($error, $columns, $rows, $strays) = run_statement($database, $sql =~ s/;?\s*$//r, $from - $reach, $to);
 
