@@ -127,6 +127,7 @@ for my $uid (sort keys %dashboards)
 		$note->("$name: no unit") if $panel->{type} ne 'logs' && !$panel->{fieldConfig}{defaults}{unit};
 		$note->("$name: not one statement") unless @{ $panel->{targets} } == 1;
 		$note->("$name: format") unless $panel->{targets}[0]{format} eq ($panel->{type} eq 'timeseries' ? 'time_series' : 'table');
+		$note->("$name: logs panels take no overrides") if $panel->{type} eq 'logs' && @{ $panel->{fieldConfig}{overrides} };
 		for my $property (map { @{ $_->{properties} } } @{ $panel->{fieldConfig}{overrides} })
 		{
 			$note->("$name: property $property->{id}") if $property->{id} !~ /^(unit|links|mappings|color|min|custom\.(width|cellOptions))$/;
@@ -407,6 +408,10 @@ is(join("\n", map { $_->{message} } @{ panel($uid, 'Tree', %values) }), "POST /t
 	'a click on a trace shows it as a tree');
 is_deeply(panel($uid, 'This trace', %values), [ { entries => 4, agents => 3, warnings => 0, errors => 1, duration => 910 } ], 'and its figures');
 is(scalar(@{ panel($uid, 'Entries', %values) }), 4, 'and its entries');
+
+my ($entry) = grep { $_->{agent} eq 'flights' } @{ panel('mals-logs', 'Latest entries', agent => 'flights') };
+($uid, %values) = follow('mals-logs', 'Latest entries', $entry, 'trace', 'mals-trace');
+is(panel($uid, 'This trace', %values)->[0]{entries}, 4, 'a click on an entry leads to its trace');
 
 is(scalar(@{ panel('mals-logs', 'Entries', limit => '100') }), 100, 'logs: as many entries as asked for');
 is(total(panel('mals-logs', 'Entries by level', query => '"it\'s 50% \\\\ off"', agent => 'agent-3')),
