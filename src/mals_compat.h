@@ -81,4 +81,11 @@
 #define MalsPermission RangeTblEntry
 #endif
 
+/* The status of the n-th of this server's sessions, from 1. */
+#if PG_VERSION_NUM >= 160000
+#define mals_backend_status(n) pgstat_get_local_beentry_by_index(n)
+#else
+#define mals_backend_status(n) pgstat_fetch_stat_local_beentry(n)
+#endif
+
 #endif /* MALS_COMPAT_H */

@@ -45,7 +45,10 @@ int mals_repeat_limit = 0;
 int mals_ring_size = 16 * 1024;
 int mals_write_mode = MALS_WRITE_TRANSACTIONAL;
 int mals_write_timeout = 30 * 1000;
+int mals_premake = 3;
+bool mals_keep_unresolved = false;
 int64 mals_max_future;
+int64 mals_max_size = 0;
 int64 mals_retention;
 
 /* The texts of settings that are read through their parsed values. */
@@ -53,6 +56,7 @@ static char *context_text = NULL;
 static char *level_text = NULL;
 static char *max_future_text = NULL;
 static char *max_past_text = NULL;
+static char *max_size_text = NULL;
 static char *min_level_text = NULL;
 static char *parent_id_text = NULL;
 static char *retention_text = NULL;
@@ -187,6 +191,35 @@ assign_max_past(const char *value, void *extra)
 {
 	if (is_set(value) && strcmp(value, "-1") != 0)
 		(void) parse_interval(value, &max_past);
+}
+
+static bool
+check_max_size(char **value, void **extra, GucSource guc_source)
+{
+	double bytes;
+	const char *hint = NULL;
+
+	if (!is_set(*value) || pg_strcasecmp(*value, "off") == 0)
+		return true;
+	if (!parse_real(*value, &bytes, GUC_UNIT_BYTE, &hint) || bytes >= (double) PG_INT64_MAX)
+	{
+		GUC_check_errhint("Give a size such as \"20GB\" (units B, kB, MB, GB, TB), or \"off\".");
+		return false;
+	}
+	if (bytes < 1)
+	{
+		GUC_check_errhint("The size must be more than zero; \"off\" is no limit.");
+		return false;
+	}
+	return true;
+}
+
+static void
+assign_max_size(const char *value, void *extra)
+{
+	double bytes;
+
+	mals_max_size = is_set(value) && parse_real(value, &bytes, GUC_UNIT_BYTE, NULL) ? bytes : 0;
 }
 
 static bool
@@ -420,6 +453,9 @@ mals_guc_init(void)
 							"durable.",
 							NULL, &mals_flush_interval, 200, 1, 60000, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("mals.keep_unresolved",
+							 "Keeps unresolved errors however old they are.", NULL,
+							 &mals_keep_unresolved, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	define_text("mals.level", "Level of entries that name none (default info).", &level_text, "",
 				PGC_USERSET, check_level, assign_level);
 	define_text("mals.max_future", "How far ahead of the server's clock an entry's time may be.",
@@ -432,6 +468,9 @@ mals_guc_init(void)
 	define_text("mals.max_past",
 				"How old an entry's time may be (default: the longest retention; -1: any age).",
 				&max_past_text, "", PGC_SUSET, check_max_past, assign_max_past);
+	define_text("mals.max_size",
+				"Disk space of all entries beyond which the oldest partitions are dropped.",
+				&max_size_text, "off", PGC_SUSET, check_max_size, assign_max_size);
 	define_text("mals.min_level", "Entries of lower levels are not stored.", &min_level_text,
 				"trace", PGC_USERSET, check_level, assign_min_level);
 	define_text("mals.parent_id", "Parent entry of entries that name none.", &parent_id_text, "",
@@ -449,6 +488,8 @@ mals_guc_init(void)
 							"number).",
 							NULL, &mals_repeat_limit, 0, 0, 1000000, PGC_SUSET, 0,
 							check_repeat_limit, NULL, NULL);
+	DefineCustomIntVariable("mals.premake", "Partitions that maintenance makes ahead of time.",
+							NULL, &mals_premake, 3, 0, 1000, PGC_SUSET, 0, NULL, NULL, NULL);
 	define_text("mals.retention", "How long entries are kept.", &retention_text, "30 days",
 				PGC_SUSET, check_retention, assign_retention);
 	if (process_shared_preload_libraries_in_progress)

@@ -58,6 +58,11 @@ typedef enum MalsPartitionUnit
 } MalsPartitionUnit;
 
 extern int mals_partition_interval; /* a MalsPartitionUnit */
+extern int mals_premake;            /* partitions to make ahead of time */
+
+/* Retention, besides mals_retention. */
+extern bool mals_keep_unresolved;
+extern int64 mals_max_size; /* bytes; 0: no limit */
 
 extern char *mals_archive_directory; /* "": none; else it should be absolute */
 extern bool mals_allow_drop;         /* of the extension */

@@ -24,11 +24,10 @@
 -- A BRIN index on ts was tried in place of ts in the primary key: on PostgreSQL
 -- 15 inserting into it costs more than a btree that grows at its end.
 
-CREATE FUNCTION mals._partition_ddl(name text) RETURNS text
+CREATE FUNCTION mals._partition_indexes(name text) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT format($ddl$
-    CREATE TABLE mals.%1$I (LIKE mals.entries INCLUDING STORAGE INCLUDING COMPRESSION);
     ALTER TABLE mals.%1$I ADD CONSTRAINT %2$I PRIMARY KEY (ts, id);
     CREATE INDEX %3$I ON mals.%1$I (agent_id, ts);
     CREATE INDEX %4$I ON mals.%1$I (trace_id) WHERE trace_id IS NOT NULL;
@@ -39,6 +38,18 @@ AS $$
   $ddl$, name, name || '_pkey', name || '_agent', name || '_trace', name || '_correlation',
     name || '_errors', '@extschema@', name || '_xact')
 $$;
+COMMENT ON FUNCTION mals._partition_indexes(text) IS 'The statements that make the key and the indexes of a partition.';
+
+CREATE FUNCTION mals._partition_table(name text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format('CREATE TABLE mals.%I (LIKE mals.entries INCLUDING STORAGE INCLUDING COMPRESSION);', name)
+$$;
+COMMENT ON FUNCTION mals._partition_table(text) IS 'The statement that makes the table of a partition.';
+
+CREATE FUNCTION mals._partition_ddl(name text) RETURNS text
+  LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT mals._partition_table(name) || mals._partition_indexes(name) $$;
 COMMENT ON FUNCTION mals._partition_ddl(text) IS 'The statements that make an empty partition, not yet attached.';
 
 CREATE FUNCTION mals_make_partitions(from_ts timestamptz, to_ts timestamptz) RETURNS int

@@ -58,8 +58,3 @@ CREATE FUNCTION mals_split_group(fingerprint bigint) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_split_group(bigint) IS
   'Splits a merged group into its templates, which are not merged again by themselves; each keeps the group''s resolution. Returns how many groups there are then: 1 if it was no merged group. Errors: P0002 if no such group was ever seen; 22004 for NULL.';
-
-CREATE FUNCTION mals_maintain() RETURNS jsonb
-  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION mals_maintain() IS
-  'Does the maintenance that is due and returns what was done as JSON: templates_folded (first sights of messages that were taken over) templates_regrouped (templates whose group changed), samples_folded (of metrics) and entries_counted (for mals_metrics). Call it from time to time, by pg_cron or by hand.';

@@ -19,7 +19,8 @@ AS $$
     ('reader', 7, 'SELECT ON mals._groups'),
     ('reader', 8, 'SELECT ON mals.agents, mals._metrics, mals._series, mals._samples'),
     ('reader', 9, 'SELECT ON mals._entry_totals, mals._entry_mark, mals._jobs'),
-    ('reader', 10, 'USAGE ON SCHEMA mals'),
+    ('reader', 10, 'SELECT ON mals.partitions, mals.progress'),
+    ('reader', 11, 'USAGE ON SCHEMA mals'),
     ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
     ('admin', 2, 'USAGE ON SCHEMA mals'),
     ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules'),
@@ -31,8 +32,8 @@ AS $$
        AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|flush|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'),
-    ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'),
+    ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
   SELECT r.privilege, 10 + row_number() OVER (ORDER BY r.relation::text),

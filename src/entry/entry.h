@@ -87,6 +87,12 @@ extern void mals_entry_check(const MalsEntry *entry);
 extern void mals_entry_refuse_id(MalsEntry *entry);
 
 /*
+ * Has a finished entry stored at the time received, as the clock rule has it:
+ * its own time cannot be stored, after all.
+ */
+extern void mals_entry_refuse_time(MalsEntry *entry);
+
+/*
  * How errors name a field: "level", or "entry 17: level" in a batch. Messages
  * read errmsg("%s: …", mals_entry_field(entry, "level"), …).
  */

@@ -246,6 +246,23 @@ add_refused_id(MalsEntry *entry, Additions *additions)
 	make_refused_key(entry);
 }
 
+/* Has an entry stored at the time received; its own time and id go into the metadata. */
+static void
+refuse_time(MalsEntry *entry, Additions *additions)
+{
+	JsonbValue *value = &additions->value[additions->n];
+	char *buf = palloc(MAXDATELEN + 1);
+	int utc = 0;
+
+	add_string(additions, "mals.ts", buf, 0);
+	JsonEncodeDateTime(buf, TimestampTzGetDatum(entry->ts), TIMESTAMPTZOID, &utc);
+	value->val.string.len = strlen(buf);
+	if (entry->has_id)
+		add_refused_id(entry, additions);
+	entry->has_ts = false;
+	entry->ts = entry->created_at;
+}
+
 /* Settles time and id; what the clock rule refuses is kept in the metadata. */
 static void
 settle_time(MalsEntry *entry, Additions *additions)
@@ -259,18 +276,7 @@ settle_time(MalsEntry *entry, Additions *additions)
 		check_id(entry);
 
 	if (entry->has_ts && !clock_accepts(entry->ts, entry->created_at))
-	{
-		JsonbValue *value = &additions->value[additions->n];
-		char *buf = palloc(MAXDATELEN + 1);
-		int utc = 0;
-
-		add_string(additions, "mals.ts", buf, 0);
-		JsonEncodeDateTime(buf, TimestampTzGetDatum(entry->ts), TIMESTAMPTZOID, &utc);
-		value->val.string.len = strlen(buf);
-		if (entry->has_id)
-			add_refused_id(entry, additions);
-		entry->has_ts = false;
-	}
+		refuse_time(entry, additions);
 	if (!entry->has_ts)
 		entry->ts = entry->created_at;
 	if (!entry->has_id)
@@ -327,18 +333,38 @@ settle_metadata(MalsEntry *entry, const Additions *additions)
 	entry->metadata = mals_merge_end(merge);
 }
 
+/* Puts additions over the metadata of a finished entry, and gives it another id. */
+static void
+add_to_finished(MalsEntry *entry, const Additions *additions)
+{
+	MalsMerge *merge = mals_merge_begin();
+
+	for (int i = 0; i < additions->n; i++)
+		mals_merge_value(merge, additions->key[i], strlen(additions->key[i]), &additions->value[i],
+						 NULL);
+	mals_merge_object(merge, &entry->metadata->root, "metadata");
+	entry->metadata = mals_merge_end(merge);
+	mals_uuid_make(entry->ts, &entry->id);
+}
+
 void
 mals_entry_refuse_id(MalsEntry *entry)
 {
 	Additions additions;
-	MalsMerge *merge = mals_merge_begin();
 
 	additions.n = 0;
 	add_refused_id(entry, &additions);
-	mals_merge_value(merge, additions.key[0], strlen(additions.key[0]), &additions.value[0], NULL);
-	mals_merge_object(merge, &entry->metadata->root, "metadata");
-	entry->metadata = mals_merge_end(merge);
-	mals_uuid_make(entry->ts, &entry->id);
+	add_to_finished(entry, &additions);
+}
+
+void
+mals_entry_refuse_time(MalsEntry *entry)
+{
+	Additions additions;
+
+	additions.n = 0;
+	refuse_time(entry, &additions);
+	add_to_finished(entry, &additions);
 }
 
 bool

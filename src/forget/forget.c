@@ -228,6 +228,8 @@ forget(const Search *search, const text *reason)
 	MalsAudit row = {.action = "forget", .query = search->query, .reason = reason};
 	MalsCaller caller;
 
+	/* a partition that is being rewritten would keep what was copied before */
+	(void) mals_removal_lock(false, true);
 	mals_become_owner(&caller);
 	(void) mals_fold_sights();
 	mals_become_caller(&caller);

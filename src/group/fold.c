@@ -27,8 +27,6 @@
 #include "group/group.h"
 #include "group/merge.h"
 
-PG_FUNCTION_INFO_V1(mals_maintain);
-
 static const char *const take_over_sights =
 	"WITH gone AS (DELETE FROM mals._sights RETURNING *)"
 	" INSERT INTO mals._templates AS t (fingerprint, version, template, group_id, first_seen,"
@@ -317,35 +315,4 @@ mals_fold_sights(void)
 {
 	run("LOCK TABLE mals._templates IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL);
 	return run(take_over_sights, 0, NULL, NULL);
-}
-
-/* SQL: does the maintenance that is due. */
-Datum
-mals_maintain(PG_FUNCTION_ARGS)
-{
-	MalsCaller caller;
-	uint64 folded;
-	uint64 regrouped;
-	int64 samples;
-	int64 counted;
-
-	if (XactReadOnly)
-		mals_error_read_only("mals_maintain()");
-	mals_require_unbound("mals_maintain()");
-	mals_become_owner(&caller);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	folded = mals_fold_sights();
-	regrouped = mals_regroup(false);
-	run("SELECT mals._fold_metrics(), mals._count_entries()", 0, NULL, NULL);
-	samples = DatumGetInt64(column(0, 1));
-	counted = DatumGetInt64(column(0, 2));
-	SPI_finish();
-	mals_become_caller(&caller);
-	PG_RETURN_DATUM(DirectFunctionCall1(
-		jsonb_in, CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
-										   ", \"templates_regrouped\": " UINT64_FORMAT
-										   ", \"samples_folded\": " INT64_FORMAT
-										   ", \"entries_counted\": " INT64_FORMAT "}",
-										   folded, regrouped, samples, counted))));
 }

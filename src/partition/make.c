@@ -14,10 +14,13 @@
 #include "mals_errors.h"
 
 #include "access/htup_details.h"
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
@@ -25,11 +28,14 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -81,11 +87,31 @@ bound(PartitionBoundInfo bounds, int i)
 	}
 }
 
-MalsPlace
-mals_partition_find(Relation entries, TimestampTz ts)
+/* Tells whether a partition is not being detached. */
+static bool
+is_attached(Oid partition)
+{
+	Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool attached;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(partition));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	attached = HeapTupleIsValid(tuple) && !((Form_pg_inherits) GETSTRUCT(tuple))->inhdetachpending;
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return attached;
+}
+
+/* Finds the place of a time in a list of partitions. */
+static MalsPlace
+find_in(Relation entries, PartitionDesc partitions, TimestampTz ts)
 {
 	PartitionKey key = RelationGetPartitionKey(entries);
-	PartitionDesc partitions = RelationGetPartitionDesc(entries, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;
 	MalsPlace place = {InvalidOid, DT_NOBEGIN, DT_NOEND};
 	Datum value = TimestampTzGetDatum(ts);
@@ -105,6 +131,36 @@ mals_partition_find(Relation entries, TimestampTz ts)
 	if (index >= 0)
 		place.partition = partitions->oids[index];
 	return place;
+}
+
+MalsPlace
+mals_partition_find(Relation entries, TimestampTz ts)
+{
+	return find_in(entries, RelationGetPartitionDesc(entries, true), ts);
+}
+
+MalsRange *
+mals_partition_list(Relation entries, int *count)
+{
+	PartitionDesc partitions = RelationGetPartitionDesc(entries, false);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	MalsRange *ranges = palloc(Max(partitions->nparts, 1) * sizeof(MalsRange));
+
+	*count = 0;
+	for (int i = 0; partitions->nparts > 0 && i < bounds->ndatums - 1; i++)
+	{
+		MalsRange *range = &ranges[*count];
+
+		/* indexes[i + 1] is what is between bounds i and i + 1 */
+		if (bounds->indexes[i + 1] < 0)
+			continue;
+		range->place.partition = partitions->oids[bounds->indexes[i + 1]];
+		range->place.from = bound(bounds, i);
+		range->place.to = bound(bounds, i + 1);
+		range->detaching = !is_attached(range->place.partition);
+		(*count)++;
+	}
+	return ranges;
 }
 
 int
@@ -189,9 +245,8 @@ fit_into_gap(MalsPlace *gap, TimestampTz ts, int unit)
 	gap->to = Min(gap->to, from + length);
 }
 
-/* Chooses the name of a partition that begins at a time. */
-static char *
-choose_name(TimestampTz from)
+char *
+mals_partition_name(TimestampTz from)
 {
 	struct pg_tm tm;
 	fsec_t fsec;
@@ -221,7 +276,7 @@ create_partition(const MalsPlace *place)
 {
 	Oid argtype = TEXTOID;
 	Datum arg;
-	char *name = choose_name(place->from);
+	char *name = mals_partition_name(place->from);
 	char *ddl;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -265,7 +320,7 @@ mals_partition_create_next(TimestampTz *ts, int unit)
 {
 	Relation entries = open_fresh(ShareUpdateExclusiveLock);
 	Oid owner = entries->rd_rel->relowner;
-	MalsPlace place = mals_partition_find(entries, *ts);
+	MalsPlace place = find_in(entries, RelationGetPartitionDesc(entries, false), *ts);
 	bool missing = !OidIsValid(place.partition);
 
 	table_close(entries, NoLock);
@@ -283,6 +338,61 @@ mals_partition_create_next(TimestampTz *ts, int unit)
 	}
 	*ts = place.to;
 	return missing;
+}
+
+int64
+mals_partition_make_span(TimestampTz from, TimestampTz to, int unit)
+{
+	int64 made = 0;
+
+	while (from < to)
+	{
+		CHECK_FOR_INTERRUPTS();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		made += mals_partition_create_next(&from, unit);
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	if (made > 0)
+	{
+		/* once more for sessions that were listing partitions at the commit (open_fresh) */
+		StartTransactionCommand();
+		CacheInvalidateRelcacheByRelid(mals_relation_oid("entries"));
+		CommitTransactionCommand();
+	}
+	return made;
+}
+
+int64
+mals_partition_premake(void)
+{
+	TimestampTz from = GetCurrentTimestamp();
+	TimestampTz to = from + mals_premake * unit_length(mals_partition_interval);
+	int64 made = 0;
+
+	while (from <= to)
+	{
+		Relation entries;
+		MalsPlace place;
+		bool may;
+
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+		place = mals_partition_find(entries, from);
+		may = RelationGetPartitionDesc(entries, true)->nparts < mals_max_partitions;
+		table_close(entries, AccessShareLock);
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		if (OidIsValid(place.partition))
+			from = place.to;
+		else if (!may)
+			break;
+		else
+			made += mals_partition_make_span(from, from + 1, mals_partition_interval);
+	}
+	return made;
 }
 
 /* As mals_partition_create_next, but waits for locks no longer than 200 ms. */
@@ -345,7 +455,7 @@ held_by_me(void)
 static int64
 make_partitions(TimestampTz from, TimestampTz to)
 {
-	MalsTaskArguments arguments = {from, to, mals_partition_interval};
+	MalsTaskArguments arguments = {.from = from, .to = to, .unit = mals_partition_interval};
 	int64 made = 0;
 
 	if (!held_by_me() && mals_task_run(MALS_TASK_MAKE_PARTITIONS, &arguments, &made))
@@ -358,13 +468,17 @@ make_partitions(TimestampTz from, TimestampTz to)
 	return made;
 }
 
-/* Finds the place of a time among all partitions committed by now. */
+/*
+ * Finds the place of a time among all partitions committed by now, with those
+ * that are being detached in *all.
+ */
 static MalsPlace
-find_place(TimestampTz ts)
+find_place(TimestampTz ts, MalsPlace *all)
 {
 	Relation entries = open_fresh(AccessShareLock);
 	MalsPlace place = mals_partition_find(entries, ts);
 
+	*all = find_in(entries, RelationGetPartitionDesc(entries, false), ts);
 	table_close(entries, AccessShareLock);
 	return place;
 }
@@ -408,17 +522,18 @@ mals_partition_make(TimestampTz ts)
 {
 	Oid entries = mals_relation_oid("entries");
 	MalsPlace place;
+	MalsPlace all;
 
 	lock_queue(entries);
-	place = find_place(ts);
-	if (!OidIsValid(place.partition))
+	place = find_place(ts, &all);
+	if (!OidIsValid(all.partition))
 	{
 		(void) make_partitions(ts, ts + 1);
 		made_count++;
-		place = find_place(ts);
+		place = find_place(ts, &all);
 	}
 	UnlockDatabaseObject(RelationRelationId, entries, QUEUE_LOCK, ExclusiveLock);
-	if (!OidIsValid(place.partition))
+	if (!OidIsValid(all.partition))
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("could not make the partition for %s", timestamptz_to_str(ts)),
 				errhint("See the server's log for what the background worker reported."));

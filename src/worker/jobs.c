@@ -98,7 +98,35 @@ run_totals(void)
 	return in_transaction(count_entries);
 }
 
+/* Removes what is due, as far as nobody is in the way for long. */
+static int64
+run_retention(void)
+{
+	MalsRetention request = {
+		.at = GetCurrentTimestamp(), .before = DT_NOEND, .patience = MALS_PATIENCE};
+	int64 removed = mals_retention_run(&request);
+
+	mals_retention_compact();
+	return removed;
+}
+
+/* Clears the tables beside the entries. */
+static int64
+expire(void)
+{
+	return select_number("SELECT mals._expire()");
+}
+
+static int64
+run_expire(void)
+{
+	return in_transaction(expire);
+}
+
 const MalsJob mals_jobs[] = {
+	{"premake", 600, 0, 0, false, mals_partition_premake},
+	{"retention", 600, 0, 0, true, run_retention},
+	{"expire", 3600, 0, 0, false, run_expire},
 	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics},
 	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates},
 	{"totals", 0, MALS_WORK_ENTRIES, 60000, true, run_totals},

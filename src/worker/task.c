@@ -4,22 +4,25 @@
  *		memory segment.
  *
  * The caller makes the segment, starts the worker and waits until it has
- * stopped; the worker alone writes to the segment, between attaching and
- * stopping, so neither needs a lock. A caller that is cancelled goes away and
- * leaves the worker to finish. Works without shared_preload_libraries.
+ * reported or stopped; the worker alone writes to the segment, between attaching
+ * and reporting, so neither needs a lock. After the report a worker may go on
+ * with what can only be done when the caller's snapshot has gone. Works without
+ * shared_preload_libraries.
  */
 #include "mals_errors.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "port/atomics.h"
 #include "storage/dsm.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 
 #include "partition/partition.h"
 #include "worker/worker.h"
@@ -34,6 +37,7 @@ typedef struct Task
 	MalsTaskArguments arguments;
 
 	/* written by the worker */
+	volatile bool reported; /* last, after a barrier */
 	bool done;
 	int64 result;
 	int sqlerrcode; /* 0 unless it failed */
@@ -41,35 +45,29 @@ typedef struct Task
 	char hint[256];
 } Task;
 
-/* Makes partitions one by one, each in a transaction of its own. */
 static int64
 make_partitions(const MalsTaskArguments *arguments)
 {
-	TimestampTz ts = arguments->from;
-	int64 made = 0;
+	return mals_partition_make_span(arguments->from, arguments->to, arguments->unit);
+}
 
-	while (ts < arguments->to)
-	{
-		CHECK_FOR_INTERRUPTS();
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		made += mals_partition_create_next(&ts, arguments->unit);
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-	}
-	if (made > 0)
-	{
-		/* once more for sessions that were listing partitions at the commit (open_fresh in make.c) */
-		StartTransactionCommand();
-		CacheInvalidateRelcacheByRelid(mals_relation_oid("entries"));
-		CommitTransactionCommand();
-	}
-	return made;
+static int64
+premake(const MalsTaskArguments *arguments)
+{
+	return mals_partition_premake();
+}
+
+static int64
+prune(const MalsTaskArguments *arguments)
+{
+	return mals_retention_run(&arguments->retention);
 }
 
 /* What each kind of task calls, in MalsTaskKind's order. */
 static int64 (*const task_functions[])(const MalsTaskArguments *) = {
 	make_partitions,
+	premake,
+	prune,
 };
 
 /* Does the task in the worker and notes its result, or its error. */
@@ -104,6 +102,8 @@ mals_task_main(Datum handle)
 {
 	dsm_segment *segment;
 	Task *task;
+	PGPROC *caller;
+	bool goes_on;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -119,8 +119,54 @@ mals_task_main(Datum handle)
 
 	mals_worker_connect(task->database);
 	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
+	goes_on = task->kind == MALS_TASK_PRUNE && !task->arguments.retention.dry_run;
 	perform(task);
+	goes_on = goes_on && task->done;
+	pg_write_barrier();
+	task->reported = true;
+	dsm_detach(segment);
+	caller = BackendPidGetProc(MyBgworkerEntry->bgw_notify_pid);
+	if (caller != NULL)
+		SetLatch(&caller->procLatch);
+	if (goes_on)
+		mals_retention_compact();
 	pgstat_report_stat(true);
+}
+
+/*
+ * Waits until the worker has reported or stopped. Where the caller is
+ * cancelled, what takes long is stopped with it; partitions are made to the
+ * end, which others may wait for.
+ */
+static void
+wait_for_report(BackgroundWorkerHandle *handle, const Task *task)
+{
+	PG_TRY();
+	{
+		pid_t pid;
+
+		while (!task->reported)
+		{
+			BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+
+			if (status == BGWH_STOPPED)
+				break;
+			if (status == BGWH_POSTMASTER_DIED)
+				ereport(FATAL, errcode(ERRCODE_ADMIN_SHUTDOWN),
+						errmsg("postmaster died while a background worker of mals was at work"));
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, 0, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		pg_read_barrier();
+	}
+	PG_CATCH();
+	{
+		if (task->kind == MALS_TASK_PRUNE)
+			TerminateBackgroundWorker(handle);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 bool
@@ -149,9 +195,7 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 		dsm_detach(segment);
 		return false;
 	}
-	if (WaitForBackgroundWorkerShutdown(handle) == BGWH_POSTMASTER_DIED)
-		ereport(FATAL, errcode(ERRCODE_ADMIN_SHUTDOWN),
-				errmsg("postmaster died while a background worker of mals was at work"));
+	wait_for_report(handle, task);
 
 	if (task->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		ereport(

@@ -12,10 +12,14 @@
 #include "nodes/plannodes.h"
 #include "postmaster/bgworker.h"
 
+#include "partition/partition.h"
+
 /* What a worker can be asked to do; task.c has the table of functions. */
 typedef enum MalsTaskKind
 {
 	MALS_TASK_MAKE_PARTITIONS, /* from, to, unit; result: partitions made */
+	MALS_TASK_PREMAKE,         /* result: partitions made */
+	MALS_TASK_PRUNE,           /* retention; result: entries removed */
 } MalsTaskKind;
 
 typedef struct MalsTaskArguments
@@ -23,6 +27,7 @@ typedef struct MalsTaskArguments
 	TimestampTz from;
 	TimestampTz to;
 	int unit; /* MalsPartitionUnit */
+	MalsRetention retention;
 } MalsTaskArguments;
 
 /*
@@ -53,6 +58,9 @@ extern char mals_worker_database[NAMEDATALEN];
 /* Around each utility statement: what it means for the workers (watch.c). */
 extern void mals_watch_before(PlannedStmt *statement);
 extern void mals_watch_after(PlannedStmt *statement);
+
+/* How long maintenance waits for readers before it removes a partition, in milliseconds. */
+#define MALS_PATIENCE 5000
 
 extern void mals_watch_init(void);
 extern void mals_launcher_init(void);

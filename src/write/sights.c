@@ -180,7 +180,7 @@ append_sight(const MalsEntry *entry, EState *estate)
 	slot->tts_values[4] = UUIDPGetDatum(&entry->id);
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
-	mals_target_insert(&target, estate, &slot, 1, NULL);
+	mals_target_insert(&target, estate, &slot, 1, 0, NULL);
 	mals_target_close(&target);
 	table_close(rel, NoLock);
 }

@@ -59,7 +59,7 @@ check_constraints(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
 
 void
 mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, int nslots,
-				   BulkInsertState bulk)
+				   int options, BulkInsertState bulk)
 {
 	ResultRelInfo *rri = target->rri;
 	MemoryContext old;
@@ -68,7 +68,8 @@ mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots, i
 		check_constraints(rri, slots[i], estate);
 
 	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
-	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), 0, bulk);
+	table_multi_insert(rri->ri_RelationDesc, slots, nslots, GetCurrentCommandId(true), options,
+					   bulk);
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
 	if (rri->ri_NumIndices > 0)
@@ -163,7 +164,7 @@ mals_write_row(Oid relation, const Datum *values, const bool *isnull)
 	memcpy(slot->tts_isnull, isnull, columns * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
-	mals_target_insert(&target, estate, &slot, 1, NULL);
+	mals_target_insert(&target, estate, &slot, 1, 0, NULL);
 	mals_target_close(&target);
 	table_close(rel, NoLock);
 	MemoryContextSwitchTo(old);

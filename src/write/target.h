@@ -30,9 +30,12 @@ typedef struct MalsTarget
 extern void mals_target_open(MalsTarget *target, Oid relation);
 extern void mals_target_close(MalsTarget *target);
 
-/* Writes many rows with their index entries. The slots are of the table's layout. */
+/*
+ * Writes many rows with their index entries. The slots are of the table's
+ * layout; options are those of table_multi_insert.
+ */
 extern void mals_target_insert(MalsTarget *target, EState *estate, TupleTableSlot **slots,
-							   int nslots, BulkInsertState bulk);
+							   int nslots, int options, BulkInsertState bulk);
 
 /*
  * Tells whether no row has the primary key of a slot, waiting for a

@@ -79,6 +79,13 @@ extern bool mals_upgrade_utility(Node *statement);
 /* Appends a row to a table of mals's own, whatever the caller may do. */
 extern void mals_write_row(Oid relation, const Datum *values, const bool *isnull);
 
+/*
+ * Writes the rows of a query into a table of the same layout that this very
+ * transaction has made. Every snapshot sees them, as those that COPY FREEZE
+ * writes. Returns how many. The caller has called SPI_connect.
+ */
+extern int64 mals_write_frozen(Oid table, const char *query);
+
 extern void mals_write_init(void);
 
 /* Shared memory: the area of the rings (ring.c), buckets of limits (limit.c). */

@@ -180,23 +180,47 @@ mals_writer_bind(MalsWriter *writer, bool bound)
 	writer->bound = bound;
 }
 
-/* Opens the partition of a time, making it where it is missing. */
+/*
+ * Opens the table of a partition; NULL if it was removed while we waited for
+ * its lock: a transaction with an old snapshot sees partitions that are being
+ * detached.
+ */
+static Relation
+open_table(Oid oid)
+{
+	Relation rel = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
+
+	if (rel == NULL || rel->rd_rel->relispartition)
+		return rel;
+	table_close(rel, RowExclusiveLock);
+	return NULL;
+}
+
+/*
+ * Opens the partition of a time, making it where it is missing. Returns NULL if
+ * it is being removed.
+ */
 static Partition *
 open_partition(MalsWriter *writer, TimestampTz ts)
 {
 	TupleDesc layout = writer->slot->tts_tupleDescriptor;
-	MemoryContext old = MemoryContextSwitchTo(writer->context);
-	Partition *partition = palloc0(sizeof(Partition));
+	MemoryContext old;
+	Partition *partition;
+	MalsPlace place = mals_partition_find(writer->entries, ts);
 	Relation rel;
 
-	partition->place = mals_partition_find(writer->entries, ts);
-	if (!OidIsValid(partition->place.partition))
+	if (!OidIsValid(place.partition))
 	{
 		table_close(writer->entries, NoLock);
-		partition->place = mals_partition_make(ts);
+		place = mals_partition_make(ts);
 		writer->entries = table_open(mals_relation_oid("entries"), RowExclusiveLock);
 	}
-	rel = table_open(partition->place.partition, RowExclusiveLock);
+	rel = open_table(place.partition);
+	if (rel == NULL)
+		return NULL;
+	old = MemoryContextSwitchTo(writer->context);
+	partition = palloc0(sizeof(Partition));
+	partition->place = place;
 	if (rel->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("partition \"%s\" of mals.entries is not a plain table",
@@ -213,7 +237,7 @@ open_partition(MalsWriter *writer, TimestampTz ts)
 	return partition;
 }
 
-/* Gives the partition of a time, open for writing. */
+/* Gives the partition of a time, open for writing; NULL if it is being removed. */
 static Partition *
 find_partition(MalsWriter *writer, TimestampTz ts)
 {
@@ -403,6 +427,8 @@ was_stored(MalsWriter *writer, MalsEntry *entry)
 		!OidIsValid(mals_partition_find(writer->entries, ts).partition))
 		return false;
 	partition = find_partition(writer, ts);
+	if (partition == NULL)
+		return false;
 	slot = partition->target.slot;
 	writer->slot->tts_values[COLUMN_ID] = UUIDPGetDatum(&entry->refused_id);
 	writer->slot->tts_values[COLUMN_TS] = TimestampTzGetDatum(ts);
@@ -412,6 +438,25 @@ was_stored(MalsWriter *writer, MalsEntry *entry)
 		return false;
 	entry->id = entry->refused_id;
 	return true;
+}
+
+/* Gives the partition for an entry, which takes the current time where its own is being removed. */
+static Partition *
+place_entry(MalsWriter *writer, MalsEntry *entry)
+{
+	Partition *partition = find_partition(writer, entry->ts);
+
+	if (partition == NULL)
+	{
+		mals_entry_refuse_time(entry);
+		partition = find_partition(writer, entry->ts);
+	}
+	if (partition == NULL)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("the partition for the current time is being detached"),
+				errhint("Try again when ALTER TABLE mals.entries DETACH PARTITION has ended, or "
+						"finish it with FINALIZE."));
+	return partition;
 }
 
 /* Puts an entry into the writer's slot; raises 42501 if the current user may not log it. */
@@ -438,7 +483,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 		mals_unit_add(writer->unit, entry, writer->policy != NULL);
 		return true;
 	}
-	partition = find_partition(writer, entry->ts);
+	partition = place_entry(writer, entry);
 	check_policy(writer, entry);
 	if (entry->has_id)
 	{
@@ -487,7 +532,7 @@ mals_writer_flush(MalsWriter *writer)
 			MemoryContextSwitchTo(old);
 		}
 		mals_target_insert(&partition->target, writer->estate, partition->waiting,
-						   partition->nwaiting, partition->bulk);
+						   partition->nwaiting, 0, partition->bulk);
 		for (int i = 0; i < partition->nwaiting; i++)
 			ExecClearTuple(partition->waiting[i]);
 		partition->nwaiting = 0;

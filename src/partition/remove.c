@@ -1,0 +1,367 @@
+/*
+ * remove.c
+ *		Removes a partition, in steps that a crash or a cancel may come between.
+ *
+ *	1. With mals.archive_directory set, it is archived.
+ *	2. That it is to be removed is written into mals._partition_state.
+ *	3. DETACH PARTITION CONCURRENTLY marks it as being detached: from then on
+ *	   nobody sees it in mals.entries. When all who may still read or write it
+ *	   have gone, it is a table of its own. Nobody waits for that but us.
+ *	4. Now that nobody can add to it, its entries are counted, and looked at once
+ *	   more: a late entry may have come that is not due or not archived. Then the
+ *	   table is attached again, and the next turn judges it anew.
+ *	5. Else it is dropped, with its row in mals._partition_state and what was
+ *	   said about its entries, in one transaction.
+ *
+ * A turn begins with what an earlier one left: 3 is finished or 4 and 5 follow.
+ * Only tables with a row in mals._partition_state are dropped; the row goes
+ * with the table, so that it never stands for another table.
+ *
+ * An interrupted detach is finished by DETACH … FINALIZE, which waits for all
+ * old snapshots while it holds locks; therefore it has little time, and is tried
+ * again and again. The caller who waits for us may have such a snapshot: then
+ * the table is dropped as it is, which needs nobody in mals.entries for a
+ * moment only, but takes ACCESS EXCLUSIVE. It is given 75 ms to get it.
+ */
+#include "mals_errors.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "mals_guc.h"
+#include "mals_progress.h"
+#include "partition/retention.h"
+
+/* How long FINALIZE may wait, and how long until it is tried again, in milliseconds. */
+#define FINALIZE_PATIENCE 50
+#define FINALIZE_PAUSE 200
+
+/* A removal that was begun. */
+typedef struct Removal
+{
+	const MalsRetention *request;
+	Oid oid;
+	char *name;
+	bool by_size;     /* to come below mals.max_size */
+	bool whole;       /* all that it can hold is due */
+	bool exclusively; /* drop it while it is still being detached */
+	int64 rows;
+	bool dropped;
+} Removal;
+
+/* A user's detach is under way, or was interrupted and cannot be finished now. */
+static bool foreign_detach = false;
+
+char *
+mals_due_condition(const MalsRetention *request)
+{
+	mals_run(psprintf("SELECT mals._due(%s)", mals_rules(request)));
+	return mals_result(0, 1);
+}
+
+/* Counts the rows of a table: quicker than an SQL statement would. */
+static int64
+count_rows(Oid oid)
+{
+	Relation rel = table_open(oid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	int64 rows = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		rows++;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	return rows;
+}
+
+/* Tells whether a table has entries that are to stay. */
+static bool
+has_kept(const Removal *removal)
+{
+	/* what is due by the partition's time alone may only have become exempt since */
+	if (removal->whole &&
+		mals_run(psprintf("SELECT FROM mals._partition_state s JOIN mals._exemptions e"
+						  " ON e.from_ts < s.to_ts AND e.to_ts > s.from_ts AND e.until > '%s'"
+						  " WHERE s.partition = %u",
+						  timestamptz_to_str(removal->request->at), removal->oid)) == 0)
+		return false;
+	return mals_run(psprintf("SELECT FROM %s e WHERE NOT (%s) LIMIT 1", removal->name,
+							 mals_due_condition(removal->request))) > 0;
+}
+
+/* Drops the table, unless it has something to keep. */
+static void
+drop_table(void *argument)
+{
+	Removal *removal = argument;
+
+	if (!removal->by_size && has_kept(removal))
+		return;
+	removal->rows = count_rows(removal->oid);
+	mals_run(psprintf("SELECT FROM mals._partition_state WHERE partition = %u"
+					  " AND archived <> %lld",
+					  removal->oid, (long long) removal->rows));
+	if (SPI_processed > 0)
+		return;
+
+	if (removal->exclusively)
+	{
+		mals_run("LOCK TABLE ONLY mals.entries IN ACCESS EXCLUSIVE MODE");
+		mals_run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", removal->name));
+	}
+	mals_run(psprintf("DROP TABLE %s", removal->name));
+	mals_run(psprintf("WITH s AS (DELETE FROM mals._partition_state WHERE partition = %u RETURNING"
+					  " mals._least_id(from_ts) AS low, mals._least_id(to_ts) AS high)"
+					  " DELETE FROM mals.resolutions r USING s"
+					  " WHERE r.entry_id >= s.low AND r.entry_id < s.high",
+					  removal->oid));
+	removal->dropped = true;
+}
+
+/* Attaches a table again that has something to keep. */
+static void
+put_back(void *argument)
+{
+	Removal *removal = argument;
+	char *attach;
+	char *clean;
+
+	mals_run(
+		psprintf("SELECT format('ALTER TABLE mals.entries ATTACH PARTITION %%s FOR VALUES"
+				 " FROM (%%s) TO (%%s)', s.partition::regclass, mals._bound(from_ts, 'MINVALUE'),"
+				 " mals._bound(to_ts, 'MAXVALUE')),"
+				 " format('ALTER TABLE %%s DROP CONSTRAINT IF EXISTS %%I', s.partition::regclass,"
+				 " c.relname || '_ts_check')"
+				 " FROM mals._partition_state s JOIN pg_class c ON c.oid = s.partition"
+				 " WHERE s.partition = %u",
+				 removal->oid));
+	attach = mals_result(0, 1);
+	clean = mals_result(0, 2);
+	mals_run(attach);
+	mals_run(clean);
+	mals_run(psprintf("UPDATE mals._partition_state SET removing = NULL, archived = NULL"
+					  " WHERE partition = %u",
+					  removal->oid));
+}
+
+/* Drops a table that is detached, or attaches it again. */
+static MalsRemoval
+finish(Removal *removal, int64 *removed)
+{
+	removal->exclusively = false;
+	mals_begin();
+	drop_table(removal);
+	mals_commit();
+	if (removal->dropped)
+	{
+		*removed += removal->rows;
+		return MALS_REMOVED;
+	}
+	return mals_run_limited(put_back, removal, removal->request->patience) ? MALS_KEPT
+																		   : MALS_UNFINISHED;
+}
+
+/* Waits until all have gone who may have a partition in use that is being detached. */
+static void
+wait_for_users(void *argument)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, mals_relation_oid("entries"));
+	WaitForLockersMultiple(list_make1(&tag), AccessExclusiveLock, false);
+}
+
+/* Sleeps for some milliseconds, unless it is interrupted. */
+static void
+pause_for(int milliseconds)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Removes a partition that is being detached, or cannot be because another one
+ * is: one at a time can.
+ */
+static MalsRemoval
+finish_detach(Removal *removal, bool detaching, int64 *removed)
+{
+	const MalsRetention *request = removal->request;
+	char *finalize =
+		psprintf("ALTER TABLE mals.entries DETACH PARTITION %s FINALIZE", removal->name);
+	TimestampTz begin = GetCurrentTimestamp();
+
+	for (;;)
+	{
+		if (mals_run_limited(wait_for_users, NULL, request->patience))
+		{
+			if (detaching && mals_run_toplevel(finalize, FINALIZE_PATIENCE))
+				return finish(removal, removed);
+			removal->exclusively = true;
+			if (mals_run_limited(drop_table, removal, FINALIZE_PATIENCE))
+			{
+				if (removal->dropped)
+				{
+					*removed += removal->rows;
+					return MALS_REMOVED;
+				}
+				if (!detaching)
+					return MALS_KEPT;
+			}
+		}
+		if (request->patience > 0 &&
+			TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), request->patience))
+			return MALS_UNFINISHED;
+		pause_for(FINALIZE_PAUSE);
+	}
+}
+
+/*
+ * Archives a partition, if that is asked for. Returns how many entries it then
+ * must have to be dropped, as SQL; NULL if it cannot be archived.
+ */
+static char *
+archive(const MalsJudged *partition)
+{
+	int64 entries;
+	bool good;
+
+	mals_begin();
+	good = mals_partition_archive(partition->oid, NULL, &entries);
+	mals_commit();
+	if (!good)
+		return NULL;
+	return mals_archive_directory[0] == '\0' ? "NULL" : psprintf("%lld", (long long) entries);
+}
+
+MalsRemoval
+mals_remove(const MalsRetention *request, const MalsJudged *partition, const char *reason,
+			int64 *removed)
+{
+	Removal removal = {.request = request, .oid = partition->oid, .name = partition->name};
+	char *archived = archive(partition);
+
+	if (archived == NULL)
+		return MALS_KEPT;
+	removal.by_size = strcmp(reason, "size") == 0;
+	removal.whole = partition->whole && !mals_keep_unresolved;
+	mals_begin();
+	mals_run(psprintf(
+		"INSERT INTO mals._partition_state (partition, from_ts, to_ts, removing, archived)"
+		" SELECT p.partition, p.from_ts, p.to_ts, '%s', %s FROM mals._partitions() p"
+		" WHERE p.partition = %u ON CONFLICT (partition) DO UPDATE SET removing = "
+		"excluded.removing,"
+		" from_ts = excluded.from_ts, to_ts = excluded.to_ts, archived = excluded.archived",
+		reason, archived, partition->oid));
+	mals_commit();
+	if (foreign_detach)
+		return finish_detach(&removal, false, removed);
+	if (!mals_run_toplevel(
+			psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", partition->name),
+			request->patience))
+		return finish_detach(&removal, true, removed);
+	return finish(&removal, removed);
+}
+
+/* Notes that the removal of a partition has not begun, after all. */
+static void
+forget(Oid partition)
+{
+	mals_begin();
+	mals_run(psprintf("UPDATE mals._partition_state SET removing = NULL, archived = NULL"
+					  " WHERE partition = %u",
+					  partition));
+	mals_commit();
+}
+
+bool
+mals_remove_leftovers(const MalsRetention *request, int64 *removed)
+{
+	static const char *const leftovers =
+		"SELECT c.oid, c.oid::regclass, s.removing, c.relispartition, COALESCE(p.detaching, false)"
+		" FROM mals._partition_state s JOIN pg_class c ON s.partition = c.oid"
+		" LEFT JOIN mals._partitions() p ON p.partition = c.oid"
+		" WHERE s.removing IS NOT NULL ORDER BY 5 DESC";
+	int count;
+	struct Leftover
+	{
+		Removal removal;
+		bool attached;
+		bool detaching;
+	} * all;
+	bool good = true;
+
+	foreign_detach = !mals_finalize_foreign();
+	mals_begin();
+	count = mals_run(leftovers);
+	all = MemoryContextAllocZero(mals_outer_context(), Max(count, 1) * sizeof(*all));
+	for (int i = 0; i < count; i++)
+	{
+		all[i].removal.request = request;
+		all[i].removal.oid = atooid(mals_result(i, 1));
+		all[i].removal.name = mals_result(i, 2);
+		all[i].removal.by_size = strcmp(mals_result(i, 3), "size") == 0;
+		all[i].attached = mals_result(i, 4)[0] == 't';
+		all[i].detaching = mals_result(i, 5)[0] == 't';
+	}
+	mals_commit();
+
+	for (int i = 0; i < count; i++)
+	{
+		Removal *removal = &all[i].removal;
+
+		mals_progress_report("finish what was begun", i, count);
+		if (all[i].detaching)
+			good &= finish_detach(removal, true, removed) != MALS_UNFINISHED;
+		else if (all[i].attached)
+			forget(removal->oid);
+		else
+			good &= finish(removal, removed) != MALS_UNFINISHED;
+	}
+	return good;
+}
+
+bool
+mals_finalize_foreign(void)
+{
+	/* not one that its session is still at */
+	static const char *const foreign =
+		"SELECT p.partition::regclass FROM mals._partitions() p WHERE p.detaching AND NOT EXISTS"
+		" (SELECT FROM mals._partition_state s WHERE s.partition = p.partition AND s.removing IS "
+		"NOT NULL)";
+	char *name = NULL;
+	bool busy = false;
+
+	mals_begin();
+	if (mals_run(foreign) > 0)
+	{
+		name = mals_result(0, 1);
+		busy =
+			mals_run("SELECT FROM pg_stat_activity WHERE datid = (SELECT oid FROM pg_database WHERE"
+					 " datname = current_database()) AND pid <> pg_backend_pid()"
+					 " AND state = 'active' AND query ILIKE '%detach%partition%'") > 0;
+	}
+	mals_commit();
+	return name == NULL ||
+		   (!busy && mals_run_toplevel(
+						 psprintf("ALTER TABLE mals.entries DETACH PARTITION %s FINALIZE", name),
+						 FINALIZE_PATIENCE));
+}

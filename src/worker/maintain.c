@@ -1,0 +1,77 @@
+/*
+ * maintain.c
+ *		mals_maintain: what the resident worker does in time, on demand.
+ *
+ * Partitions are made and removed by background workers, first: nothing that
+ * they could wait for is locked by then. If the caller has such locks already,
+ * this part is left to another call.
+ */
+#include "mals_errors.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "access/access.h"
+#include "group/fold.h"
+#include "partition/partition.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(mals_maintain);
+
+/* Runs the text of a SELECT that says how much was done. */
+static int64
+select_number(const char *sql)
+{
+	bool isnull;
+
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not run: %s", sql);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* SQL: does the maintenance that is due. */
+Datum
+mals_maintain(PG_FUNCTION_ARGS)
+{
+	MalsRetention request = {
+		.at = GetCurrentTimestamp(), .before = DT_NOEND, .patience = MALS_PATIENCE};
+	MalsTaskArguments none = {0};
+	char *premade = "null";
+	char *pruned = "null";
+	int64 count;
+	int64 samples;
+	int64 counted;
+	int64 expired;
+	uint64 folded;
+	uint64 regrouped;
+	MalsCaller caller;
+
+	if (XactReadOnly)
+		mals_error_read_only("mals_maintain()");
+	mals_require_unbound("mals_maintain()");
+	if (!mals_partition_in_use())
+	{
+		if (mals_task_run(MALS_TASK_PREMAKE, &none, &count))
+			premade = psprintf("%lld", (long long) count);
+		pruned = psprintf("%lld", (long long) mals_retention_ask(&request));
+	}
+	mals_become_owner(&caller);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	folded = mals_fold_sights();
+	regrouped = mals_regroup(false);
+	samples = select_number("SELECT mals._fold_metrics()");
+	counted = select_number("SELECT mals._count_entries()");
+	expired = select_number("SELECT mals._expire()");
+	SPI_finish();
+	mals_become_caller(&caller);
+	PG_RETURN_DATUM(DirectFunctionCall1(
+		jsonb_in,
+		CStringGetDatum(psprintf(
+			"{\"premade\": %s, \"pruned\": %s, \"expired\": %lld, \"templates_folded\": %llu,"
+			" \"templates_regrouped\": %llu, \"samples_folded\": %lld, \"entries_counted\": %lld}",
+			premade, pruned, (long long) expired, (unsigned long long) folded,
+			(unsigned long long) regrouped, (long long) samples, (long long) counted))));
+}
