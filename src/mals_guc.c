@@ -393,13 +393,12 @@ mals_min_level(void)
 	return min_level;
 }
 
-/* By default an entry may be as old as the longest retention. */
-int64
-mals_max_past(void)
+bool
+mals_max_past(int64 *age)
 {
-	if (!is_set(max_past_text))
-		return mals_retention;
-	return strcmp(max_past_text, "-1") == 0 ? -1 : max_past;
+	if (is_set(max_past_text))
+		*age = strcmp(max_past_text, "-1") == 0 ? PG_INT64_MAX : max_past;
+	return is_set(max_past_text);
 }
 
 void

@@ -48,7 +48,7 @@ extern int mals_capture_query_length; /* bytes */
 extern int mals_max_partitions;
 extern int64 mals_max_future;     /* microseconds */
 extern int64 mals_retention;      /* microseconds */
-extern int64 mals_max_past(void); /* microseconds, or -1 for any age */
+extern bool mals_max_past(int64 *age); /* microseconds, INT64_MAX for any; false: not set */
 
 typedef enum MalsPartitionUnit
 {

@@ -175,7 +175,8 @@ AS $$
      AND NOT c.relrowsecurity
      AND (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
        = (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = e.oid AND a.attnum > 0)
-     AND (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid) = 5
+     AND (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid)
+       = (SELECT count(*) FROM regexp_matches(mals._partition_indexes(c.relname), 'PRIMARY KEY|CREATE INDEX', 'g'))
      AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('c', 'f', 'u', 'x'))
      AND NOT EXISTS (SELECT FROM pg_publication_rel r WHERE r.prrelid = c.oid)
      AND NOT EXISTS (SELECT FROM pg_statistic_ext t WHERE t.stxrelid = c.oid)

@@ -208,14 +208,23 @@ check_id(MalsEntry *entry)
 	entry->has_ts = true;
 }
 
+/* Tells whether an age is within mals.max_past, by default the longest retention. */
+static bool
+is_within_past(int64 age)
+{
+	int64 most;
+
+	if (mals_max_past(&most))
+		return age <= most;
+	return age <= mals_retention || age <= mals_policy_longest();
+}
+
 /* Tells whether the clock rule lets an entry be stored at its own time. */
 static bool
 clock_accepts(TimestampTz ts, TimestampTz now)
 {
-	int64 max_past = mals_max_past();
-
-	return mals_uuid_holds(ts) && ts - now <= mals_max_future &&
-		   (max_past < 0 || now - ts <= max_past) && mals_partition_available(ts);
+	return mals_uuid_holds(ts) && ts - now <= mals_max_future && is_within_past(now - ts) &&
+		   mals_partition_available(ts);
 }
 
 /* Hashes (agent_id, the sender's id) into a key that stands for a refused id. */

@@ -85,6 +85,9 @@ extern Datum mals_make_partitions(PG_FUNCTION_ARGS);
 pg_nodiscard extern bool mals_partition_archive(Oid partition, const char *condition,
 												int64 *entries);
 
+/* The longest age that a policy gives, in microseconds, INT64_MAX for ever; 0 if there are none. */
+extern int64 mals_policy_longest(void);
+
 /* Raises 22023 for an age that entries can't have: up to zero, or over 1000 years. */
 extern void mals_check_age(const char *argument, Datum age);
 

@@ -1,15 +1,24 @@
 /*
  * policy.c
  *		mals_set_retention and mals_drop_retention: how long entries are kept.
+ *
+ * The longest of these ages is how old an entry may be when it is logged, unless
+ * mals.max_past says otherwise. Sessions remember it until policies change.
  */
 #include "mals_errors.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "mals_catalog.h"
@@ -32,6 +41,9 @@ enum
 	SELECTORS
 };
 
+/* The place of keep in mals.retention_policies. */
+#define KEEP_COLUMN 4
+
 static const char *const drop_policy =
 	"DELETE FROM mals.retention_policies p WHERE p.level::text IS NOT DISTINCT FROM $1"
 	" AND p.agent_id IS NOT DISTINCT FROM $2 AND p.category IS NOT DISTINCT FROM $3";
@@ -41,6 +53,65 @@ static const char *const set_policy =
 	" VALUES ($1::%s.mals_level, $2, $3, $4, clock_timestamp(), session_user)"
 	" ON CONFLICT ON CONSTRAINT retention_policies_key DO UPDATE"
 	" SET keep = excluded.keep, set_at = excluded.set_at, set_by = excluded.set_by";
+
+/* The longest age that a policy gives, in microseconds; INT64_MAX: for ever. */
+static int64 longest = 0;
+static bool longest_known = false;
+static Oid policies = InvalidOid;
+
+/* Forgets the longest age when policies have changed. */
+static void
+at_relation_change(Datum arg, Oid relation)
+{
+	if (relation == policies || relation == InvalidOid)
+		longest_known = false;
+}
+
+/* Reads the longest age that a policy gives. */
+static int64
+read_longest(void)
+{
+	Relation rel = table_open(mals_relation_oid("retention_policies"), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	int64 most = 0;
+
+	policies = RelationGetRelid(rel);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		Datum keep = slot_getattr(slot, KEEP_COLUMN, &isnull);
+		Interval *age = DatumGetIntervalP(keep);
+
+		if (isnull)
+			most = PG_INT64_MAX;
+		else
+			most = Max(most, age->time + (age->day + (int64) age->month * 31) * USECS_PER_DAY);
+	}
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return most;
+}
+
+int64
+mals_policy_longest(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		CacheRegisterRelcacheCallback(at_relation_change, (Datum) 0);
+	registered = true;
+	if (!longest_known)
+	{
+		/* what changes while it is read is read again */
+		longest_known = true;
+		longest = read_longest();
+	}
+	return longest;
+}
 
 void
 mals_check_age(const char *argument, Datum age)
@@ -108,7 +179,10 @@ change(const char *what, const char *sql, int nargs, Datum *values, const char *
 										: DatumGetCString(DirectFunctionCall1(interval_out, values[i]));
 	}
 	if (changed > 0)
+	{
 		mals_audit(&caller, &row);
+		CacheInvalidateRelcacheByRelid(mals_relation_oid("retention_policies"));
+	}
 	mals_become_caller(&caller);
 	SPI_finish();
 	return changed;

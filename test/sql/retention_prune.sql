@@ -184,6 +184,44 @@ SELECT mals_prune(dry_run => true);
 COMMIT;
 SELECT count(*) FROM mals.retention_policies;
 
+-- How old an entry may be when it is logged: the longest retention
+RESET mals.max_past;
+CREATE FUNCTION pg_temp.is_stored_then(age interval) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  stored uuid := mals_log('late', 'Late', ts => now() - age);
+BEGIN
+  RETURN (SELECT ts = now() - age FROM mals.entries WHERE id = stored);
+END $$;
+SELECT pg_temp.is_stored_then('29 days') AS "29", pg_temp.is_stored_then('45 days') AS "45";
+SELECT mals_set_retention('50 days', 'critical');
+SELECT pg_temp.is_stored_then('45 days') AS "45", pg_temp.is_stored_then('60 days') AS "60";
+SELECT mals_set_retention(NULL, 'critical');
+SELECT pg_temp.is_stored_then('60 days') AS "60";
+SET mals.max_past = '10 days';
+SELECT pg_temp.is_stored_then('9 days') AS "9", pg_temp.is_stored_then('11 days') AS "11";
+RESET mals.max_past;
+SELECT mals_drop_retention('critical');
+SELECT pg_temp.is_stored_then('45 days') AS "45";
+SELECT action, detail FROM mals.audit WHERE action ~ 'retention' ORDER BY at DESC LIMIT 3;
+
+-- With the entries goes what is beside them: not what entries are left of, or what was ignored for good
+SET mals.max_past = '-1';
+SELECT pg_temp.load() > 0 AS loaded;
+SELECT mals_log('kept', 'Still seen today') IS NOT NULL AS logged, mals_log('ignored', 'Ignored for good', 'error', ts => now() - interval '40 days') IS NOT NULL AS logged;
+SELECT mals_ignore_error(mals_fingerprint('Ignored for good'));
+SELECT mals_resolve_batch((SELECT array_agg(id) FROM mals.entries WHERE ts < now() - interval '40 days' AND ts > now() - interval '41 days')) >= 0 AS resolved;
+SELECT mals_maintain() IS NOT NULL AS maintained;
+UPDATE mals._templates SET first_seen = first_seen - interval '40 days';
+SELECT mals_prune('1 second') > 0 AS pruned;
+SELECT mals_log('kept', 'Still seen today') IS NOT NULL AS logged;
+SELECT (mals_maintain() ->> 'expired')::int > 0 AS expired, (mals_maintain() ->> 'expired')::int AS again;
+SELECT template FROM mals.templates WHERE template ~ 'Entry|seen|gnored' ORDER BY 1;
+SELECT count(*) FROM mals.resolutions;
+-- what comes back is seen again
+SELECT mals_log('back', 'Entry 7') IS NOT NULL AS logged;
+SELECT count(*) FROM mals.templates WHERE template ~ 'Entry';
+SELECT pg_temp.load() > 0 AS loaded;
+
 -- Who may
 CREATE ROLE mals_test_retention;
 SELECT mals_grant('mals_test_retention', 'admin');

@@ -52,12 +52,17 @@ sub wait_for
 	return;
 }
 
+# Makes what was committed up to now outlive a crash: removal does not wait for the disk.
+sub flush
+{
+	$node->safe_psql('postgres', 'SET synchronous_commit = on; SELECT pg_current_xact_id()');
+	return;
+}
+
 # Kills a process and waits until the server is up again.
 sub kill_backend
 {
 	my ($pid) = @_;
-	my $start = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
-
 	kill 'KILL', $pid;
 	for my $try (1 .. 600)
 	{
@@ -109,6 +114,7 @@ foreach my $victim (sort keys %victims)
 	my $reader = holder('SELECT count(*) FROM mals.entries');
 	my $run = start_prune();
 	wait_for(q{EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)});
+	flush();
 	$victims{$victim}->();
 	$run->{handle}->finish;
 	# where the postmaster goes, the reader may go a moment before the worker does
@@ -128,6 +134,7 @@ foreach my $victim (sort keys %victims)
 	$reader->query_safe('COMMIT');
 	$reader->quit;
 	wait_for(q{EXISTS (SELECT FROM pg_class WHERE relname ~ '^entries_2' AND relkind = 'r' AND NOT relispartition)});
+	flush();
 	$victims{$victim}->();
 	$run->{handle}->finish;
 	# (the same holds for the holder here)
@@ -174,6 +181,7 @@ foreach my $victim (sort keys %victims)
 	my $run = start_prune();
 	wait_for(q{(SELECT count(*) < 24000 FROM mals.entries WHERE agent_id = 'sift' AND level = 'debug')});
 	wait_for(q{EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'mals task' AND wait_event_type = 'Lock')});
+	flush();
 	$victims{$victim}->();
 	$run->{handle}->finish;
 	sql_is($node, q{SELECT count(*) > 0 FROM mals.entries WHERE agent_id = 'sift' AND level = 'debug'}, 't', "sift, killed $victim: some are left");
