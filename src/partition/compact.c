@@ -41,7 +41,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "mals_progress.h"
+#include "access/access.h"
 #include "partition/retention.h"
 #include "write/write.h"
 
@@ -204,6 +204,7 @@ static void
 rewrite(void *argument)
 {
 	Rewrite *rewrite = argument;
+	MalsCaller caller;
 	MalsPlace place;
 	char *name;
 	char *from;
@@ -214,6 +215,7 @@ rewrite(void *argument)
 	LockRelationOid(rewrite->old, ShareUpdateExclusiveLock);
 	if (!find_place(rewrite->old, &place))
 		return;
+	mals_become_owner(&caller);
 	name = mals_partition_name(place.from);
 	from = psprintf("'%s'", timestamptz_to_str(place.from));
 	to = psprintf("'%s'", timestamptz_to_str(place.to));
@@ -230,6 +232,7 @@ rewrite(void *argument)
 	mals_run(psprintf("UPDATE mals._partition_state SET partition = 'mals.%s'::regclass::oid,"
 					  " deleted = 0, inserted = %lld WHERE partition = %u",
 					  name, (long long) (copied + late), rewrite->old));
+	mals_become_caller(&caller);
 	rewrite->done = true;
 }
 

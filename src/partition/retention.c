@@ -487,7 +487,7 @@ mals_retention_ask(const MalsRetention *request)
 	MalsCaller caller;
 	int64 removed;
 
-	if (!used && mals_task_run(MALS_TASK_PRUNE, &arguments, &removed))
+	if (!used && !RecoveryInProgress() && mals_task_run(MALS_TASK_PRUNE, &arguments, &removed))
 		return removed;
 
 	mals_become_owner(&caller);
