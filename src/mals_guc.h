@@ -46,8 +46,8 @@ extern int mals_capture_query_length; /* bytes */
 
 /* The clock rule and partitions. */
 extern int mals_max_partitions;
-extern int64 mals_max_future;     /* microseconds */
-extern int64 mals_retention;      /* microseconds */
+extern int64 mals_max_future;          /* microseconds */
+extern int64 mals_retention;           /* microseconds */
 extern bool mals_max_past(int64 *age); /* microseconds, INT64_MAX for any; false: not set */
 
 typedef enum MalsPartitionUnit

@@ -18,7 +18,7 @@ AS $$
                   @extschema@.mals_version(), extversion) AS warning
       FROM extension WHERE extversion <> @extschema@.mals_version()
     UNION ALL
-    SELECT format('partition %s is being detached: DETACH PARTITION … FINALIZE is due', i.inhrelid::regclass)
+    SELECT format('partition %s is being detached, or was when that was interrupted: mals_prune() finishes it', i.inhrelid::regclass)
       FROM pg_inherits i
      WHERE i.inhparent = 'mals.entries'::regclass AND i.inhdetachpending
     UNION ALL

@@ -132,7 +132,8 @@ check_length(const text *value, const char *name, int least, int most)
 	int length = pg_mbstrlen_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 
 	if (length < least || length > most)
-		mals_error_range(name, "It has %d to %d characters; leave it out to match all.", least, most);
+		mals_error_range(name, "It has %d to %d characters; leave it out to match all.", least,
+						 most);
 }
 
 /* Reads the selectors from the arguments that begin at n. */
@@ -175,8 +176,9 @@ change(const char *what, const char *sql, int nargs, Datum *values, const char *
 		if (nulls[i] == 'n')
 			continue;
 		row.detail[n++] = names[i];
-		row.detail[n++] = i < SELECTORS ? TextDatumGetCString(values[i])
-										: DatumGetCString(DirectFunctionCall1(interval_out, values[i]));
+		row.detail[n++] = i < SELECTORS
+							  ? TextDatumGetCString(values[i])
+							  : DatumGetCString(DirectFunctionCall1(interval_out, values[i]));
 	}
 	if (changed > 0)
 	{

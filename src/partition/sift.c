@@ -1,7 +1,20 @@
 /*
  * sift.c
- *		Removes the due entries of a partition that keeps others, and gives back
- *		the space they took.
+ *		Deletes the due entries of a partition that keeps others.
+ *
+ * They are deleted in batches of pages, each in a transaction of its own: every
+ * snapshot sees what it should, a cancel or a crash costs one batch, and what is
+ * counted is what went. Space is given back afterwards (compact.c), once a
+ * partition and policy, as partitions are sifted when the last of their entries
+ * is due by a policy.
+ *
+ * Of 500,000 entries (211 MB), of which four fifths go ("bench/prune",
+ * PostgreSQL 15): DELETE takes 0.7 s, and VACUUM and a rewrite 1.3 s after that;
+ * rewriting what stays alone takes 1.0 s; 43 MB are left. So doing both costs
+ * twice as much as a rewrite, in the background, and is exact when locks for the
+ * rewrite cannot be had. Sub-partitions by retention would save both, but cost
+ * each plain query that many times as many tables to plan, open and merge, as
+ * long as entries live; and with each policy that changes entries would move.
  */
 #include "mals_errors.h"
 

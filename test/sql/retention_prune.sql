@@ -240,3 +240,4 @@ DROP OWNED BY mals_test_retention;
 DROP ROLE mals_test_retention;
 
 DROP TABLE retention_given;
+TRUNCATE mals.entries, mals._sights, mals._templates, mals.error_status, mals.resolutions;

@@ -138,7 +138,7 @@ like($before->{entries}, qr/^1000\|/, 'there are entries to archive');
 like($before->{logs}, qr/^[1-9]\d\d\|/, 'and many of them resolved');
 
 # Without its directory nothing is archived, and mals_health says so.
-my $partitions = q{SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass ORDER BY 1};
+my $partitions = q{SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass AND inhrelid::regclass::text ~ '_2023' ORDER BY 1};
 my @partitions = split /\n/, $node->safe_psql('postgres', $partitions);
 my ($out, $err);
 
