@@ -89,6 +89,30 @@ $$;
 COMMENT ON FUNCTION mals_grant(regrole, text) IS
   'Lets a role use mals. writer: log by every way in, RETURNING id, and read nothing else; reader: read entries, traces, errors and summaries; admin: both, and resolve, ignore, merge and maintain. To be called by the owner of the extension. Errors: 22004 for NULL, 22023 for an unknown privilege, 42501 if the caller may not grant it.';
 
+-- An admin is shown as writer and reader, too.
+CREATE FUNCTION mals._holders() RETURNS TABLE (role regrole, privilege text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT DISTINCT a.grantee::regrole, k.privilege
+    FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
+                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
+    JOIN pg_class c ON c.oid = k.relation,
+         aclexplode(c.relacl) a
+   WHERE a.privilege_type = k.type AND a.grantee <> c.relowner AND a.grantee <> 0
+$$;
+COMMENT ON FUNCTION mals._holders() IS 'The roles that mals_grant has given a privilege, known by a part of it.';
+
+CREATE FUNCTION mals_regrant() RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT count(@extschema@.mals_grant(h.role, h.privilege))
+    FROM mals._holders() h
+   WHERE h.privilege = 'admin'
+      OR NOT EXISTS (SELECT FROM mals._holders() a WHERE a.role = h.role AND a.privilege = 'admin')
+$$;
+COMMENT ON FUNCTION mals_regrant() IS
+  'Gives all roles that have a privilege of mals (mals_grant) what it consists of in this version, and returns how many privileges these are. To be called after ALTER EXTENSION mals UPDATE, so that roles may call what is new; by the owner of the extension. Errors: 42501 if the caller may not grant.';
+
 CREATE FUNCTION mals_revoke(role regrole, privilege text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -103,11 +127,8 @@ BEGIN
   PERFORM mals._check_privilege(role, privilege);
   -- what others share with this one is granted again, but that admin is all of them
   SELECT array_agg(k.privilege) INTO kept
-    FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
-                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
-   WHERE k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin'
-     AND EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) a
-                  WHERE c.oid = k.relation AND a.grantee = role AND a.privilege_type = k.type);
+    FROM mals._holders() k
+   WHERE k.role = mals_revoke.role AND k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin';
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_revoke.privilege ORDER BY p.n LOOP
     EXECUTE format('REVOKE %s FROM %s', part, role);
   END LOOP;
