@@ -224,6 +224,7 @@ read_within(const char **text, MalsCursor *cursor)
 {
 	const char *start;
 	uint64 distance;
+	TimestampTz ts;
 
 	if (**text == '.')
 		return true;
@@ -234,7 +235,7 @@ read_within(const char **text, MalsCursor *cursor)
 	while (isxdigit((unsigned char) **text))
 		(*text)++;
 	return *text - start == 2 * UUID_LEN && mals_uuid_parse(start, 2 * UUID_LEN, &cursor->last) &&
-		   !mals_cursor_saw(cursor, cursor->within);
+		   mals_uuid_timestamp(&cursor->last, &ts) && !mals_cursor_saw(cursor, cursor->within);
 }
 
 /* Reads all of a cursor's text. */

@@ -189,3 +189,4 @@ SELECT * FROM places ORDER BY place COLLATE "C";
 SET statement_timeout = '100 ms';
 SELECT * FROM mals_tail(timeout => '1 hour');
 RESET statement_timeout;
+TRUNCATE mals.entries;
