@@ -21,6 +21,7 @@
 #include "storage/lwlock.h"
 
 #include "write/ring.h"
+#include "query/wake.h"
 
 /* Databases that can use mals at once. */
 #define MALS_MAX_DATABASES 64
@@ -56,6 +57,7 @@ typedef struct MalsDatabase
 	pg_atomic_uint64 commits; /* transactions that have written entries, since the start */
 
 	MalsRing ring; /* has a lock of its own */
+	MalsTails tails;
 } MalsDatabase;
 
 typedef struct MalsShared

@@ -466,6 +466,7 @@ static void
 check_policy(MalsWriter *writer, const MalsEntry *entry)
 {
 	fill_slot(writer, entry);
+	mals_tails_note(entry->ts);
 	if (writer->policy != NULL && !mals_policy_allows(writer->policy, writer->slot))
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("%s: not allowed to log as this agent", mals_entry_field(entry, "agent_id")),
