@@ -30,7 +30,7 @@ AS $$
        AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'),
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|tail|tail_cursor|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'),
     ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL

@@ -20,6 +20,8 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
+#include "query/wake.h"
+
 /* Databases that can use mals at once. */
 #define MALS_MAX_DATABASES 64
 
@@ -52,6 +54,7 @@ typedef struct MalsDatabase
 	pg_atomic_uint32 work;    /* MALS_WORK_… that was committed since the worker last looked */
 	pg_atomic_uint32 failed;  /* jobs aside that failed, a bit each */
 	pg_atomic_uint64 commits; /* transactions that have written entries, since the start */
+	MalsTails tails;
 } MalsDatabase;
 
 typedef struct MalsShared
