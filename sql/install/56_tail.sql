@@ -15,4 +15,4 @@ COMMENT ON FUNCTION mals_tail(text, text, interval, int) IS
 CREATE FUNCTION mals_tail_cursor() RETURNS text
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_tail_cursor() IS
-  'The cursor for mals_tail that means "from now": what is committed after this call is new, whenever its transaction began.';
+  'The cursor for mals_tail that means "from now": new is what the calling statement does not see, whenever its transaction began. In a REPEATABLE READ transaction that is what its queries do not see, so one can read what is there and then follow without a gap.';

@@ -87,34 +87,61 @@ take_entry(TupleTableSlot *row, const MalsCursor *after, void *tail)
 	put_row(tail, after, row);
 }
 
+/* Looks for entries in a subtransaction, which is rolled back; returns how many there were. */
+static int64
+look_apart(Tail *tail, MemoryContext context)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int64 found = 0;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		MalsCursor now;
+
+		PushActiveSnapshot(GetTransactionSnapshot());
+		mals_cursor_take(&now, GetActiveSnapshot());
+		if (tail->cursor_context == NULL)
+			tail->cursor = now;
+		if (!tail->looked || mals_cursor_behind(&tail->cursor, &now))
+			found = mals_news_read(&tail->news, &tail->cursor, &now, tail->limit, take_entry, tail);
+		else
+			mals_cursor_advance(&tail->cursor, &tail->cursor, &now, PG_UINT64_MAX);
+		PopActiveSnapshot();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	return found;
+}
+
 /* Looks for entries once and moves the cursor on; returns how many there were. */
 static int64
 look(Tail *tail)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext context = AllocSetContextCreate(old, "mals tail", ALLOCSET_DEFAULT_SIZES);
-	int64 found = 0;
-	MalsCursor now;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "mals tail", ALLOCSET_DEFAULT_SIZES);
+	int64 found;
 
 	mals_sleeper_look(&tail->sleeper);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	mals_cursor_take(&now, GetActiveSnapshot());
-	if (tail->cursor_context == NULL)
-		tail->cursor = now;
-	if (!tail->looked || mals_cursor_behind(&tail->cursor, &now))
-		found = mals_news_read(&tail->news, &tail->cursor, &now, tail->limit, take_entry, tail);
-	else
-		mals_cursor_advance(&tail->cursor, &tail->cursor, &now, PG_UINT64_MAX);
-	tail->looked = true;
-	PopActiveSnapshot();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
+	found = look_apart(tail, context);
 	mals_sleeper_looked(&tail->sleeper);
-
+	tail->looked = true;
 	if (tail->cursor_context != NULL)
 		MemoryContextDelete(tail->cursor_context);
 	tail->cursor_context = context;
@@ -246,14 +273,12 @@ mals_tail(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* SQL: the cursor from which on mals_tail gives what is committed from now on. */
+/* SQL: the cursor from which on mals_tail gives what the calling statement does not see. */
 Datum
 mals_tail_cursor(PG_FUNCTION_ARGS)
 {
 	MalsCursor cursor;
 
-	PushActiveSnapshot(GetLatestSnapshot());
 	mals_cursor_take(&cursor, GetActiveSnapshot());
-	PopActiveSnapshot();
 	PG_RETURN_TEXT_P(cstring_to_text(mals_cursor_text(&cursor)));
 }
