@@ -18,6 +18,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "lib/qunique.h"
 #include "lib/stringinfo.h"
 #include "port/pg_crc32c.h"
 #include "utils/timestamp.h"
@@ -71,7 +72,9 @@ mals_cursor_take(MalsCursor *cursor, Snapshot snapshot)
 		cursor->open[cursor->nopen++] = widen(xids[i], next);
 	if (FullTransactionIdIsValid(own) && U64FromFullTransactionId(own) < cursor->next)
 		cursor->open[cursor->nopen++] = U64FromFullTransactionId(own);
+	/* one that is just being prepared is there twice */
 	qsort(cursor->open, cursor->nopen, sizeof(uint64), compare_xids);
+	cursor->nopen = qunique(cursor->open, cursor->nopen, sizeof(uint64), compare_xids);
 	cursor->taken = GetCurrentTimestamp();
 }
 
@@ -98,16 +101,16 @@ mals_cursor_advance(MalsCursor *result, const MalsCursor *cursor, const MalsCurs
 					uint64 limit)
 {
 	uint64 next = Min(later->next, limit);
+	MalsCursor both = {.next = Max(cursor->next, next)};
 
-	memset(result, 0, sizeof(*result));
-	result->next = Max(cursor->next, next);
-	result->open = palloc((cursor->nopen + later->nopen + 1) * sizeof(uint64));
+	both.open = palloc((cursor->nopen + later->nopen + 1) * sizeof(uint64));
 	for (int i = 0; i < cursor->nopen; i++)
 		if (cursor->open[i] >= next || !mals_cursor_saw(later, cursor->open[i]))
-			result->open[result->nopen++] = cursor->open[i];
+			both.open[both.nopen++] = cursor->open[i];
 	for (int i = 0; i < later->nopen; i++)
 		if (later->open[i] >= cursor->next && later->open[i] < next)
-			result->open[result->nopen++] = later->open[i];
+			both.open[both.nopen++] = later->open[i];
+	*result = both;
 }
 
 void

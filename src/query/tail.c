@@ -108,7 +108,10 @@ look_apart(Tail *tail, MemoryContext context)
 		if (!tail->looked || mals_cursor_behind(&tail->cursor, &now))
 			found = mals_news_read(&tail->news, &tail->cursor, &now, tail->limit, take_entry, tail);
 		else
+		{
 			mals_cursor_advance(&tail->cursor, &tail->cursor, &now, PG_UINT64_MAX);
+			tail->cursor.taken = now.taken;
+		}
 		PopActiveSnapshot();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
