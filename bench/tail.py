@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Measures tails on the database that PG* variables name; called by bench/run.
 
 latency SECONDS RATE QUERY  entries at a rate, one a transaction; prints the percentiles 50 and 99,

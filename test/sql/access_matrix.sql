@@ -51,6 +51,8 @@ INSERT INTO functions VALUES
   ('mals_stats(timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT mals_stats()'),
   ('mals_summary(timestamp with time zone,text,timestamp with time zone,integer)', 'ra', 'SELECT mals_summary()'),
   ('mals_template(text)', 'p', 'SELECT mals_template(''m'')'),
+  ('mals_tail(text,text,interval,integer)', 'ra', 'SELECT * FROM mals_tail(timeout => ''0'')'),
+  ('mals_tail_cursor()', 'ra', 'SELECT mals_tail_cursor()'),
   ('mals_trace(text)', 'ra', 'SELECT * FROM mals_trace(''c'')'),
   ('mals_trace(uuid)', 'ra', 'SELECT * FROM mals_trace(md5('''')::uuid)'),
   ('mals_agent_register(text,text,text[],jsonb,interval)', 'wa', 'SELECT mals_agent_register(''mine'')'),
