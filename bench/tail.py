@@ -3,7 +3,8 @@
 
 latency SECONDS RATE QUERY  entries at a rate, one a transaction; prints the percentiles 50 and 99,
                             in milliseconds, from the commit known to its client to the row in the tail's
-follow TAILS QUERY          follows with so many tails, until standard input ends; prints what all of them got
+follow TAILS QUERY          follows with so many tails, until standard input ends; prints what all of them got.
+                            %02d in the query is a tail's number
 """
 import multiprocessing
 import os
@@ -64,7 +65,6 @@ def latency(seconds, rate, query):
     committed = dict(pair for _ in processes for pair in times.get())
     tail.join()
     delays = sorted(seen[message] - committed[message] for message in seen)
-    # the first second is for plans and caches
     print(" ".join(f"{1000 * delays[int(len(delays) * p)]:.2f}" for p in (0.5, 0.99)))
 
 
@@ -77,7 +77,7 @@ def follow_many(tails, query):
             got.value += 1
         return True
 
-    processes = [multiprocessing.Process(target=follow, args=(query, take)) for _ in range(tails)]
+    processes = [multiprocessing.Process(target=follow, args=(query.replace("%02d", f"{n:02}"), take)) for n in range(tails)]
     for process in processes:
         process.start()
     print("ready", flush=True)
