@@ -14,19 +14,21 @@ import time
 
 import psycopg
 
-NEXT = "SELECT next_cursor, id, message FROM mals_tail(%s, %s, '30 s', 1000)"
+NEXT = "SELECT next_cursor, id, message FROM mals_tail(%s, %s, %s, 1000)"
 
 
 def connect():
     return psycopg.connect("", autocommit=True)
 
 
-def follow(query, take):
-    """Calls take(id, message) for each entry, until it returns false or the server goes."""
+def follow(query, take, ready):
+    """Calls take(id, message) for each entry, until it returns false; ready() when plans are made."""
     with connect() as connection:
-        cursor = connection.execute("SELECT mals_tail_cursor()").fetchone()[0]
+        for _ in range(10):
+            cursor = connection.execute(NEXT, (query, None, "0")).fetchone()[0]
+        ready()
         while True:
-            for cursor, entry, message in connection.execute(NEXT, (query, cursor)).fetchall():
+            for cursor, entry, message in connection.execute(NEXT, (query, cursor, "30 s")).fetchall():
                 if entry is not None and not take(entry, message):
                     return
 
@@ -57,9 +59,10 @@ def latency(seconds, rate, query):
         seen[message] = time.monotonic()
         return len(seen) < expected
 
-    tail = threading.Thread(target=follow, args=(query, take))
+    ready = threading.Event()
+    tail = threading.Thread(target=follow, args=(query, take, ready.set))
     tail.start()
-    time.sleep(0.5)
+    ready.wait()
     for process in processes:
         process.start()
     committed = dict(pair for _ in processes for pair in times.get())
@@ -71,15 +74,19 @@ def latency(seconds, rate, query):
 def follow_many(tails, query):
     """One process a tail, so that clients do not wait for each other."""
     got = multiprocessing.Value("q", 0)
+    ready = multiprocessing.Semaphore(0)
 
     def take(*_):
         with got.get_lock():
             got.value += 1
         return True
 
-    processes = [multiprocessing.Process(target=follow, args=(query.replace("%02d", f"{n:02}"), take)) for n in range(tails)]
+    processes = [multiprocessing.Process(target=follow, args=(query.replace("%02d", f"{n:02}"), take, ready.release))
+                 for n in range(tails)]
     for process in processes:
         process.start()
+    for _ in processes:
+        ready.acquire()
     print("ready", flush=True)
     sys.stdin.read()
     for process in processes:

@@ -30,6 +30,7 @@
 #include "entry/entry.h"
 #include "query/news.h"
 #include "query/read.h"
+#include "query/wake.h"
 #include "types/types.h"
 
 /* A transaction of more entries than this is large. */
@@ -40,7 +41,7 @@
 #define COLUMN_ID (MALS_NEWS_COLUMNS + 2)
 
 /* Most parameters of the SQL. */
-#define MAX_PARAMS 4
+#define MAX_PARAMS 6
 
 /* A read in progress. */
 typedef struct Reading
@@ -155,24 +156,28 @@ receive(TupleTableSlot *row, void *arg)
 }
 
 /*
- * Reads entries e of a table expression, and their rows of mals.logs. The last
- * parameter, which this function adds, is how many. Returns false if there may
- * be more.
+ * Reads entries e of a table expression, none of which are from before a time,
+ * and their rows of mals.logs. That time and how many rows are the parameters
+ * which this function adds. Returns false if there may be more.
  */
 static bool
-run(Reading *reading, const char *from, const char *where, int nparams, Oid *types, Datum *values)
+run(Reading *reading, const char *from, const char *where, TimestampTz since, int nparams,
+	Oid *types, Datum *values)
 {
 	int64 wanted = reading->limit - reading->taken - (holds(reading) ? 1 : 0);
 	char *sql = psprintf(
-		"SELECT l.*, k.xact, k.id FROM (SELECT e.xact, e.ts, e.id FROM %s WHERE %s"
+		"SELECT l.*, k.xact, k.id FROM (SELECT e.xact, e.ts, e.id FROM %s WHERE e.ts >= $%d AND %s"
 		" ORDER BY e.xact, e.ts, e.id LIMIT $%d) k LEFT JOIN LATERAL (SELECT l.* FROM mals.logs l"
-		" WHERE l.ts = k.ts AND l.id = k.id AND (%s)) l ON true ORDER BY k.xact, k.ts, k.id",
-		from, where, nparams + 1, reading->news->logs);
+		" WHERE l.ts >= $%d AND l.ts = k.ts AND l.id = k.id AND (%s)) l ON true"
+		" ORDER BY k.xact, k.ts, k.id",
+		from, nparams + 1, where, nparams + 2, nparams + 1, reading->news->logs);
 
-	types[nparams] = INT8OID;
-	values[nparams] = Int64GetDatum(wanted);
+	types[nparams] = TIMESTAMPTZOID;
+	values[nparams] = TimestampTzGetDatum(since);
+	types[nparams + 1] = INT8OID;
+	values[nparams + 1] = Int64GetDatum(wanted);
 	reading->rows = 0;
-	mals_read_with(sql, nparams + 1, types, values, receive, reading);
+	mals_read_with(sql, nparams + 2, types, values, receive, reading);
 	pfree(sql);
 	return reading->rows < wanted;
 }
@@ -217,12 +222,12 @@ read_rest(Reading *reading)
 	if (is_large(values[0]))
 	{
 		sql = psprintf("e.xact = $1 AND (e.ts, e.id) > ($2, $3) AND (%s)", reading->news->entries);
-		return run(reading, "mals.entries e", sql, 3, types, values);
+		return run(reading, "mals.entries e", sql, ts, 3, types, values);
 	}
 	sql = psprintf("(SELECT e.xact, e.ts, e.id FROM mals.entries e WHERE e.xact = $1 AND (%s)"
 				   " OFFSET 0) e",
 				   reading->news->entries);
-	return run(reading, sql, "(e.ts, e.id) > ($2, $3)", 3, types, values);
+	return run(reading, sql, "(e.ts, e.id) > ($2, $3)", ts, 3, types, values);
 }
 
 /* Reads the entries of transactions that were open at the cursor. */
@@ -233,34 +238,39 @@ read_late(Reading *reading)
 	Oid types[MAX_PARAMS] = {INT8ARRAYOID};
 	Datum values[MAX_PARAMS];
 	Datum *stamps = palloc((cursor->nopen + 1) * sizeof(Datum));
+	uint64 first = 0;
 	int n = 0;
 
-	for (int i = 0; i < cursor->nopen; i++)
+	for (int i = cursor->nopen - 1; i >= 0; i--)
 		if (mals_cursor_saw(reading->now, cursor->open[i]))
-			stamps[n++] = Int64GetDatum(mals_xact_stamp(FullTransactionIdFromU64(cursor->open[i])));
+		{
+			first = cursor->open[i];
+			stamps[n++] = Int64GetDatum(mals_xact_stamp(FullTransactionIdFromU64(first)));
+		}
 	if (n == 0)
 		return true;
 	values[0] = PointerGetDatum(
 		construct_array(stamps, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	return run(reading, "mals.entries e",
-			   psprintf("e.xact = ANY ($1) AND (%s)", reading->news->entries), 1, types, values);
+			   psprintf("e.xact = ANY ($1) AND (%s)", reading->news->entries),
+			   mals_tails_since(first), 1, types, values);
 }
 
 /* Reads the entries of transactions that began after the cursor, but for this one's own. */
 static bool
 read_fresh(Reading *reading)
 {
-	FullTransactionId own = GetTopFullTransactionIdIfAny();
+	uint64 first = reading->cursor->next;
 	Oid types[MAX_PARAMS] = {INT8OID, INT8OID, INT8OID};
 	Datum values[MAX_PARAMS];
 
-	values[0] = Int64GetDatum(mals_xact_stamp(FullTransactionIdFromU64(reading->cursor->next)));
+	values[0] = Int64GetDatum(mals_xact_stamp(FullTransactionIdFromU64(first)));
 	values[1] = Int64GetDatum(mals_xact_stamp(FullTransactionIdFromU64(reading->now->next)));
-	values[2] = Int64GetDatum(mals_xact_stamp(own));
+	values[2] = Int64GetDatum(mals_xact_stamp(GetTopFullTransactionIdIfAny()));
 	return run(
 		reading, "mals.entries e",
 		psprintf("e.xact >= $1 AND e.xact < $2 AND e.xact <> $3 AND (%s)", reading->news->entries),
-		3, types, values);
+		mals_tails_since(first), 3, types, values);
 }
 
 /* Reads what is new; false if the limit came first. */

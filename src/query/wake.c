@@ -4,11 +4,14 @@
  */
 #include "mals_errors.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
 #include "storage/latch.h"
+#include "utils/timestamp.h"
 
 #include "query/wake.h"
 #include "worker/shared.h"
@@ -16,6 +19,9 @@
 /* Microseconds. */
 #define POLL_INTERVAL (100 * INT64CONST(1000))
 #define MAX_PAUSE (1000 * INT64CONST(1000))
+
+/* How far back entries are recent, at least. */
+#define RECENT USECS_PER_HOUR
 
 /* The longest sleep: a slot may go to another database meanwhile. */
 #define MAX_SLEEP (1000 * INT64CONST(1000))
@@ -27,6 +33,74 @@ mals_tails_init(MalsTails *tails)
 	pg_atomic_init_u32(&tails->armed, 0);
 	pg_atomic_init_u32(&tails->count, 0);
 	pg_atomic_init_u32(&tails->look_time, 0);
+	SpinLockInit(&tails->mutex);
+	pg_atomic_init_u64(&tails->recent, (uint64) DT_NOBEGIN);
+	tails->early = tails->moved = 0;
+}
+
+void
+mals_tails_reset(MalsTails *tails)
+{
+	SpinLockAcquire(&tails->mutex);
+	pg_atomic_write_u64(&tails->recent, (uint64) DT_NOBEGIN);
+	SpinLockRelease(&tails->mutex);
+}
+
+void
+mals_tails_note(TimestampTz ts)
+{
+	MalsDatabase *slot = mals_database();
+
+	if (slot != NULL && ts < (TimestampTz) pg_atomic_read_u64(&slot->tails.recent))
+	{
+		uint64 xid = U64FromFullTransactionId(GetTopFullTransactionId());
+
+		SpinLockAcquire(&slot->tails.mutex);
+		slot->tails.early = Max(slot->tails.early, xid);
+		SpinLockRelease(&slot->tails.mutex);
+	}
+}
+
+/* Moves recent on, unless another one does. */
+static void
+move_recent(MalsTails *tails, TimestampTz to)
+{
+	bool mine;
+	uint64 next;
+
+	SpinLockAcquire(&tails->mutex);
+	mine = (TimestampTz) pg_atomic_read_u64(&tails->recent) < to - RECENT;
+	if (mine)
+	{
+		pg_atomic_write_u64(&tails->recent, (uint64) to);
+		tails->moved = PG_UINT64_MAX;
+	}
+	SpinLockRelease(&tails->mutex);
+	if (!mine)
+		return;
+	next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	SpinLockAcquire(&tails->mutex);
+	tails->moved = next;
+	SpinLockRelease(&tails->mutex);
+}
+
+TimestampTz
+mals_tails_since(uint64 xid)
+{
+	MalsDatabase *slot = mals_database();
+	TimestampTz hour_ago = GetCurrentTimestamp() - RECENT;
+	TimestampTz recent;
+	bool known;
+
+	if (slot == NULL || RecoveryInProgress())
+		return DT_NOBEGIN;
+	if ((TimestampTz) pg_atomic_read_u64(&slot->tails.recent) < hour_ago - RECENT)
+		move_recent(&slot->tails, hour_ago);
+	SpinLockAcquire(&slot->tails.mutex);
+	recent = (TimestampTz) pg_atomic_read_u64(&slot->tails.recent);
+	known = slot->tails.early < xid && slot->tails.moved <= xid;
+	SpinLockRelease(&slot->tails.mutex);
+	return known ? recent : DT_NOBEGIN;
 }
 
 void

@@ -14,25 +14,47 @@
  *
  * Without shared memory and on a standby, where commits tell nobody, tails wake
  * every 100 ms.
+ *
+ * Nearly all entries are of the last hour, but any may be of any time, and to ask
+ * every partition takes its time. So there is a time (recent, one to two hours
+ * ago), and it is known which transactions may have written entries from before
+ * it: none after "early". An entry is compared with recent by its writer, which
+ * has its transaction id by then; so when a tail moves recent on, all who compared
+ * with the old one are before the next transaction id at that moment ("moved").
  */
 #ifndef MALS_QUERY_WAKE_H
 #define MALS_QUERY_WAKE_H
 
 #include "mals_errors.h"
 
+#include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
+#include "storage/spin.h"
 
-/* Part of a database's slot in shared memory; no lock is needed for it. */
+/* Part of a database's slot in shared memory. */
 typedef struct MalsTails
 {
 	ConditionVariable news;
-	pg_atomic_uint32 armed;     /* 1: wake those who wait for news */
-	pg_atomic_uint32 count;     /* tails at work */
-	pg_atomic_uint32 look_time; /* how long a look takes, in microseconds: a moving average */
+	pg_atomic_uint32 armed;     /* atomic; 1: wake those who wait for news */
+	pg_atomic_uint32 count;     /* atomic; tails at work */
+	pg_atomic_uint32 look_time; /* atomic; how long a look takes, in us: a moving average */
+	slock_t mutex;
+	pg_atomic_uint64 recent; /* mutex to write; a TimestampTz */
+	uint64 early;            /* mutex; the last transaction with an entry from before recent */
+	uint64 moved;            /* mutex; transactions before this one may have such entries, too */
 } MalsTails;
 
 extern void mals_tails_init(MalsTails *tails);
+
+/* Forgets what is known of a database, when the slot gets another one. */
+extern void mals_tails_reset(MalsTails *tails);
+
+/* To be called for an entry that this transaction, which has an id, is about to write. */
+extern void mals_tails_note(TimestampTz ts);
+
+/* A time before which no transaction from xid on has written entries that can be seen by now. */
+extern TimestampTz mals_tails_since(uint64 xid);
 
 /* Wakes tails for a commit that was counted. */
 extern void mals_tails_wake(MalsTails *tails);

@@ -78,6 +78,7 @@ mals_database_slot(Oid database, bool create)
 	unused->extension = false;
 	unused->failures = 0;
 	unused->started = 0;
+	mals_tails_reset(&unused->tails);
 	return unused;
 }
 

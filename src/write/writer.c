@@ -345,6 +345,7 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 	Partition *partition = find_partition(writer, entry->ts);
 
 	fill_slot(writer, entry);
+	mals_tails_note(entry->ts);
 	if (writer->policy != NULL && !mals_policy_allows(writer->policy, writer->slot))
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("%s: not allowed to log as this agent", mals_entry_field(entry, "agent_id")),
