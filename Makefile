@@ -21,7 +21,7 @@ INSTALL_PARTS := $(sort $(wildcard sql/install/[0-9]*.sql))
 DATA = $(sort $(wildcard sql/upgrade/*.sql))
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-SHLIB_LINK += -lzstd
+SHLIB_LINK += -lcurl -lzstd
 
 PG_CPPFLAGS = -I$(srcdir)/src -DMALS_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare

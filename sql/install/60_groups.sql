@@ -62,4 +62,4 @@ COMMENT ON FUNCTION mals_split_group(bigint) IS
 CREATE FUNCTION mals_maintain() RETURNS jsonb
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_maintain() IS
-  'Does the maintenance that is due and returns what was done as JSON: templates_folded (first sights of messages that were taken over) templates_regrouped (templates whose group changed), samples_folded (of metrics) and entries_counted (for mals_metrics). Call it from time to time, by pg_cron or by hand.';
+  'Does the maintenance that is due and returns what was done as JSON: alerts (that fired), templates_folded (first sights of messages that were taken over), templates_regrouped (templates whose group changed), samples_folded (of metrics) and entries_counted (for mals_metrics). Call it from time to time, by pg_cron or by hand.';

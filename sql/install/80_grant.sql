@@ -20,6 +20,7 @@ AS $$
     ('reader', 8, 'SELECT ON mals.agents, mals._metrics, mals._series, mals._samples'),
     ('reader', 9, 'SELECT ON mals._entry_totals, mals._entry_mark, mals._jobs'),
     ('reader', 10, 'USAGE ON SCHEMA mals'),
+    ('reader', 11, 'SELECT ON mals.alerts, mals.alert_rules'),
     ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
     ('admin', 2, 'USAGE ON SCHEMA mals'),
     ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules')),

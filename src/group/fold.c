@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "access/access.h"
+#include "alert/alert.h"
 #include "group/fold.h"
 #include "group/group.h"
 #include "group/merge.h"
@@ -324,6 +325,7 @@ Datum
 mals_maintain(PG_FUNCTION_ARGS)
 {
 	MalsCaller caller;
+	int64 alerts;
 	uint64 folded;
 	uint64 regrouped;
 	int64 samples;
@@ -335,6 +337,8 @@ mals_maintain(PG_FUNCTION_ARGS)
 	mals_become_owner(&caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	if (!mals_alerts_ask(&alerts))
+		alerts = 0; /* left to the next call */
 	folded = mals_fold_sights();
 	regrouped = mals_regroup(false);
 	run("SELECT mals._fold_metrics(), mals._count_entries()", 0, NULL, NULL);
@@ -343,9 +347,10 @@ mals_maintain(PG_FUNCTION_ARGS)
 	SPI_finish();
 	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(
-		jsonb_in, CStringGetDatum(psprintf("{\"templates_folded\": " UINT64_FORMAT
+		jsonb_in, CStringGetDatum(psprintf("{\"alerts\": " INT64_FORMAT
+										   ", \"templates_folded\": " UINT64_FORMAT
 										   ", \"templates_regrouped\": " UINT64_FORMAT
 										   ", \"samples_folded\": " INT64_FORMAT
 										   ", \"entries_counted\": " INT64_FORMAT "}",
-										   folded, regrouped, samples, counted))));
+										   alerts, folded, regrouped, samples, counted))));
 }

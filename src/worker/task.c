@@ -21,6 +21,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "alert/alert.h"
 #include "partition/partition.h"
 #include "worker/worker.h"
 
@@ -67,9 +68,16 @@ make_partitions(const MalsTaskArguments *arguments)
 	return made;
 }
 
+static int64
+maintain_alerts(const MalsTaskArguments *arguments)
+{
+	return mals_alerts_maintain();
+}
+
 /* What each kind of task calls, in MalsTaskKind's order. */
 static int64 (*const task_functions[])(const MalsTaskArguments *) = {
 	make_partitions,
+	maintain_alerts,
 };
 
 /* Does the task in the worker and notes its result, or its error. */

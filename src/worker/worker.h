@@ -16,6 +16,7 @@
 typedef enum MalsTaskKind
 {
 	MALS_TASK_MAKE_PARTITIONS, /* from, to, unit; result: partitions made */
+	MALS_TASK_ALERTS,          /* result: alerts that fired */
 } MalsTaskKind;
 
 typedef struct MalsTaskArguments
