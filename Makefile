@@ -25,7 +25,7 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 FROZEN = sql/upgrade/$(notdir $(DATA_built))
 DATA = $(filter-out $(FROZEN),$(sort $(wildcard sql/upgrade/*.sql)))
 
-SHLIB_LINK += -lzstd
+SHLIB_LINK += -lcurl -lzstd
 
 PG_CPPFLAGS = -I$(srcdir)/src -DMALS_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
