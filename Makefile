@@ -5,6 +5,8 @@
 #   make demo, make demo-stop                a throw-away server with real log entries
 #   make format, make format-check           clang-format over src/
 #   make coverage                            tempcheck, then lines covered by file
+#   make upgrade-check                       pg_upgrade across Debian's PostgreSQL versions (root)
+#   make freeze                              keep the install script of a release for good
 #
 # COPT adds flags to compiler and linker, such as
 # COPT='-fsanitize=undefined -fno-sanitize-recover=all'.
@@ -18,10 +20,12 @@ INCLUDES := $(sort $(wildcard src/*.h src/*/*.h))
 OBJS = $(SOURCES:.c=.o)
 
 INSTALL_PARTS := $(sort $(wildcard sql/install/[0-9]*.sql))
-DATA = $(sort $(wildcard sql/upgrade/*.sql))
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+# Frozen install scripts of releases, and the scripts from one release to the next.
+FROZEN = sql/upgrade/$(notdir $(DATA_built))
+DATA = $(filter-out $(FROZEN),$(sort $(wildcard sql/upgrade/*.sql)))
 
-SHLIB_LINK += -lzstd
+SHLIB_LINK += -lcurl -lzstd
 
 PG_CPPFLAGS = -I$(srcdir)/src -DMALS_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
@@ -56,12 +60,16 @@ $(shell printf '%s\n' '$(FLAGS)' >tmp_flags)
 endif
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES) tmp_flags
 
+# The version is compiled into some.
+VERSIONED := $(patsubst %.c,%.o,$(shell grep -l MALS_VERSION $(SOURCES)))
+$(VERSIONED) $(VERSIONED:.o=.bc): mals.control
+
 $(DATA_built): $(INSTALL_PARTS) mals.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
 	  cat $(INSTALL_PARTS); } >$@.tmp
 	mv $@.tmp $@
 
-.PHONY: stage tempcheck demo demo-stop format format-check coverage
+.PHONY: stage tempcheck demo demo-stop format format-check coverage upgrade-check freeze
 
 stage:
 	@rm -rf tmp_stage
@@ -77,6 +85,10 @@ demo: stage
 demo-stop:
 	@PG_CONFIG='$(PG_CONFIG)' test/demo/run stop
 
+# What was released is never changed: it must be the same, or be there for the first time.
+freeze: $(DATA_built)
+	@if [ -e $(FROZEN) ]; then cmp $(DATA_built) $(FROZEN); else mkdir -p $(dir $(FROZEN)) && cp $(DATA_built) $(FROZEN); fi
+
 format:
 	clang-format -i $(SOURCES) $(INCLUDES)
 
@@ -88,3 +100,6 @@ coverage:
 	$(MAKE) --no-print-directory tempcheck COPT=--coverage
 	@for o in $(OBJS); do gcov -n -r -o "$$o" "$${o%.o}.c"; done | \
 		awk '/^File/ { f = $$2 } /^Lines/ && f { sub(/.*:/, ""); print f ": " $$0; f = "" }'
+
+upgrade-check:
+	@test/upgrade-check

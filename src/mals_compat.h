@@ -63,6 +63,14 @@
 	ExecCheckIndexConstraints(rri, slot, estate, conflict, arbiters)
 #endif
 
+/* Encodes base64 of chars. */
+#if PG_VERSION_NUM >= 180000
+#define mals_b64_encode(src, len, dst, dstlen)                                                     \
+	pg_b64_encode((const uint8 *) (src), len, dst, dstlen)
+#else
+#define mals_b64_encode(src, len, dst, dstlen) pg_b64_encode(src, len, dst, dstlen)
+#endif
+
 /* Goes down a btree to the leaf where a key is to be inserted. */
 #if PG_VERSION_NUM >= 170000
 #define mals_bt_search(rel, heap, key, buf) _bt_search(rel, heap, key, buf, BT_WRITE)

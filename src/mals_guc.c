@@ -21,6 +21,7 @@
 
 #include "mals_compat.h"
 #include "mals_guc.h"
+#include "alert/alert.h"
 #include "entry/entry.h"
 #include "worker/shared.h"
 #include "write/write.h"
@@ -33,6 +34,8 @@ char *mals_category = NULL;
 char *mals_correlation_id = NULL;
 char *mals_databases = NULL;
 char *mals_session_key = NULL;
+char *mals_smtp_from = NULL;
+char *mals_smtp_url = NULL;
 char *mals_source = NULL;
 int mals_capture_query_length = 1024;
 int mals_capture_server_log = MALS_CAPTURE_OFF;
@@ -47,11 +50,19 @@ int mals_write_mode = MALS_WRITE_TRANSACTIONAL;
 int mals_write_timeout = 30 * 1000;
 int mals_premake = 3;
 bool mals_keep_unresolved = false;
+char *mals_webhook_allow = NULL;
+char *mals_webhook_ca_file = NULL;
+char *mals_webhook_secret = NULL;
+int mals_webhook_timeout = 10000;
+int64 mals_alert_give_up;
 int64 mals_max_future;
 int64 mals_max_size = 0;
 int64 mals_retention;
 
 /* The texts of settings that are read through their parsed values. */
+static char *alert_give_up_text = NULL;
+static char *alert_retention_text = NULL;
+static char *audit_retention_text = NULL;
 static char *context_text = NULL;
 static char *level_text = NULL;
 static char *max_future_text = NULL;
@@ -318,6 +329,24 @@ check_preloaded(const char *what)
 	return false;
 }
 
+static void
+assign_alert_give_up(const char *value, void *extra)
+{
+	(void) parse_interval(value, &mals_alert_give_up);
+}
+
+/* Its value may hold a password, which the usual message would show. */
+static bool
+check_smtp_url(char **value, void **extra, GucSource guc_source)
+{
+	if (!is_set(*value) || mals_smtp_url_valid(*value))
+		return true;
+	GUC_check_errmsg("invalid value for parameter \"mals.smtp_url\"");
+	GUC_check_errhint("Give a URL such as \"smtp://user:password@mail.example.com:587\", with "
+					  "other than plain characters percent-encoded.");
+	return false;
+}
+
 static bool
 check_write_mode(int *value, void **extra, GucSource guc_source)
 {
@@ -336,6 +365,15 @@ static bool
 check_repeat_limit(int *value, void **extra, GucSource guc_source)
 {
 	return *value == 0 || check_preloaded("mals.repeat_limit");
+}
+
+static bool
+check_smtp_from(char **value, void **extra, GucSource guc_source)
+{
+	if (!is_set(*value) || mals_mail_address_valid(*value))
+		return true;
+	GUC_check_errhint("Give one plain address, such as \"mals@example.com\".");
+	return false;
 }
 
 static bool
@@ -417,11 +455,24 @@ define_text(const char *name, const char *description, char **variable, const ch
 							   NULL);
 }
 
+/* Defines a text setting of the configuration file that is not for every eye. */
+static void
+define_secret(const char *name, const char *description, char **variable, GucStringCheckHook check)
+{
+	DefineCustomStringVariable(name, description, NULL, variable, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, check, NULL, NULL);
+}
+
 void
 mals_guc_init(void)
 {
 	define_text("mals.agent_id", "Agent of entries that name none.", &mals_agent_id, "",
 				PGC_USERSET, NULL, NULL);
+	define_text("mals.alert_give_up",
+				"How long after an alert its delivery is tried again, if it fails.",
+				&alert_give_up_text, "1 day", PGC_SUSET, check_max_future, assign_alert_give_up);
+	define_text("mals.alert_retention", "How long alerts are kept in mals.alerts.",
+				&alert_retention_text, "90 days", PGC_SUSET, check_retention, NULL);
 	DefineCustomBoolVariable("mals.allow_drop",
 							 "Lets the extension be dropped, and all log entries with it.", NULL,
 							 &mals_allow_drop, false, PGC_SUSET, 0, NULL, NULL, NULL);
@@ -437,6 +488,8 @@ mals_guc_init(void)
 							 "or off.",
 							 NULL, &mals_capture_server_log, MALS_CAPTURE_OFF, capture_levels,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_text("mals.audit_retention", "How long rows of mals.audit are kept.",
+				&audit_retention_text, "2 years", PGC_SUSET, check_retention, NULL);
 	define_text("mals.category", "Category of entries that name none.", &mals_category, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.context", "JSON object that is merged under the metadata of every entry.",
@@ -499,10 +552,26 @@ mals_guc_init(void)
 								PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 	define_text("mals.session_key", "Session of entries that name none.", &mals_session_key, "",
 				PGC_USERSET, NULL, NULL);
+	define_text("mals.smtp_from", "Sender of alerts by e-mail (default: mals at this host).",
+				&mals_smtp_from, "", PGC_SIGHUP, check_smtp_from, NULL);
+	define_secret("mals.smtp_url", "Mail server that alerts are sent by.", &mals_smtp_url,
+				  check_smtp_url);
 	define_text("mals.source", "Source of entries that name none (default api).", &mals_source, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.trace_id", "Trace of entries that name none.", &trace_id_text, "",
 				PGC_USERSET, check_uuid, assign_trace_id);
+	define_text("mals.webhook_allow",
+				"Hosts that webhooks may go to: public, loopback, and names in which * stands for "
+				"anything, separated by commas.",
+				&mals_webhook_allow, "public, loopback", PGC_SIGHUP, NULL, NULL);
+	define_text("mals.webhook_ca_file",
+				"Certificates that receivers of alerts are checked by (default: the system's).",
+				&mals_webhook_ca_file, "", PGC_SIGHUP, NULL, NULL);
+	define_secret("mals.webhook_secret", "Key of the signatures of webhooks.", &mals_webhook_secret,
+				  NULL);
+	DefineCustomIntVariable("mals.webhook_timeout", "Longest time that one delivery may take.",
+							NULL, &mals_webhook_timeout, 10000, 100, 600000, PGC_SIGHUP,
+							GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("mals.worker",
 							 "Lets a background worker maintain each database that has the "
 							 "extension; needs shared_preload_libraries.",

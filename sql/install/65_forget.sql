@@ -6,6 +6,8 @@ CREATE FUNCTION mals._forget_beside(ids uuid[]) RETURNS void
 AS $$
   DELETE FROM mals.resolutions WHERE entry_id = ANY (ids);
   DELETE FROM mals._refused_ids WHERE entry_id = ANY (ids);
+  DELETE FROM mals._alert_matches WHERE entry_id = ANY (ids);
+  DELETE FROM mals.alerts WHERE sample_id = ANY (ids);
 $$;
 COMMENT ON FUNCTION mals._forget_beside(uuid[]) IS 'Deletes what tables other than mals.entries hold of entries.';
 

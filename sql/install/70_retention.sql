@@ -224,7 +224,7 @@ COMMENT ON FUNCTION mals_prune(interval, boolean) IS
 CREATE FUNCTION mals_maintain() RETURNS jsonb
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_maintain() IS
-  'Does the maintenance that is due and returns what was done as JSON: premade (partitions made ahead), pruned (entries that retention removed), expired (rows of tables beside the entries whose entries are gone), templates_folded (first sights of messages that were taken over), templates_regrouped (templates whose group changed), samples_folded (of metrics) and entries_counted (for mals_metrics). Call it from time to time, by pg_cron or by hand. Partitions are made and removed by a background worker: that is not undone when the caller rolls back. In a transaction that has used mals.entries these two are null: left to the next call. Two calls at once do no harm.';
+  'Does the maintenance that is due and returns what was done as JSON: alerts (that fired), premade (partitions made ahead), pruned (entries that retention removed), expired (rows of tables beside the entries whose entries are gone), templates_folded (first sights of messages that were taken over), templates_regrouped (templates whose group changed), samples_folded (of metrics) and entries_counted (for mals_metrics). Call it from time to time, by pg_cron or by hand. Partitions are made and removed by a background worker: that is not undone when the caller rolls back. In a transaction that has used mals.entries these two are null: left to the next call. Two calls at once do no harm.';
 
 -- The ends of life of what is beside the entries. A row goes when no entry that
 -- it is about can be left. Each module adds its own.
@@ -294,6 +294,20 @@ END
 $$;
 COMMENT ON FUNCTION mals._expire_templates(timestamptz) IS 'Removes templates, and what was said about groups, when no entry of the group is left; what was merged, split or ignored for good by hand stays.';
 
+-- What could not be written, and who did what, have ages of their own.
+CREATE FUNCTION mals._expire_records(oldest timestamptz) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH letters AS (
+    DELETE FROM mals.dead_letters WHERE at < LEAST(oldest, now() - interval '90 days') RETURNING 1),
+  audit AS (
+    DELETE FROM mals.audit
+     WHERE at < now() - COALESCE(NULLIF(current_setting('mals.audit_retention', true), ''), '2 years')::interval
+    RETURNING 1)
+  SELECT (SELECT count(*) FROM letters) + (SELECT count(*) FROM audit)
+$$;
+COMMENT ON FUNCTION mals._expire_records(timestamptz) IS 'Removes dead letters that are older than 90 days and than every entry, and audit rows older than mals.audit_retention.';
+
 CREATE FUNCTION mals._expire() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -307,7 +321,7 @@ BEGIN
     RETURN 0;
   END IF;
   LOCK TABLE mals._expiry IN SHARE ROW EXCLUSIVE MODE;
-  gone := gone + mals._expire_marks(first);
+  gone := gone + mals._expire_marks(first) + mals._expire_records(first) + mals._expire_alerts();
   IF same IS NOT TRUE THEN
     gone := gone + mals._expire_templates(first);
   END IF;

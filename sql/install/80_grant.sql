@@ -20,7 +20,8 @@ AS $$
     ('reader', 8, 'SELECT ON mals.agents, mals._metrics, mals._series, mals._samples'),
     ('reader', 9, 'SELECT ON mals._entry_totals, mals._entry_mark, mals._jobs'),
     ('reader', 10, 'SELECT ON mals.partitions, mals.progress'),
-    ('reader', 11, 'USAGE ON SCHEMA mals'),
+    ('reader', 11, 'SELECT ON mals.alerts, mals.alert_rules'),
+    ('reader', 12, 'USAGE ON SCHEMA mals'),
     ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
     ('admin', 2, 'USAGE ON SCHEMA mals'),
     ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules'),
@@ -32,7 +33,7 @@ AS $$
        AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|flush|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'),
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|tail|tail_cursor|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'),
     ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'))
   SELECT privilege, n, clause FROM tables
   UNION ALL
@@ -89,6 +90,30 @@ $$;
 COMMENT ON FUNCTION mals_grant(regrole, text) IS
   'Lets a role use mals. writer: log by every way in, RETURNING id, and read nothing else; reader: read entries, traces, errors and summaries; admin: both, and resolve, ignore, merge and maintain. To be called by the owner of the extension. Errors: 22004 for NULL, 22023 for an unknown privilege, 42501 if the caller may not grant it.';
 
+-- An admin is shown as writer and reader, too.
+CREATE FUNCTION mals._holders() RETURNS TABLE (role regrole, privilege text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT DISTINCT a.grantee::regrole, k.privilege
+    FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
+                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
+    JOIN pg_class c ON c.oid = k.relation,
+         aclexplode(c.relacl) a
+   WHERE a.privilege_type = k.type AND a.grantee <> c.relowner AND a.grantee <> 0
+$$;
+COMMENT ON FUNCTION mals._holders() IS 'The roles that mals_grant has given a privilege, known by a part of it.';
+
+CREATE FUNCTION mals_regrant() RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT count(@extschema@.mals_grant(h.role, h.privilege))
+    FROM mals._holders() h
+   WHERE h.privilege = 'admin'
+      OR NOT EXISTS (SELECT FROM mals._holders() a WHERE a.role = h.role AND a.privilege = 'admin')
+$$;
+COMMENT ON FUNCTION mals_regrant() IS
+  'Gives all roles that have a privilege of mals (mals_grant) what it consists of in this version, and returns how many privileges these are. To be called after ALTER EXTENSION mals UPDATE, so that roles may call what is new; by the owner of the extension. Errors: 42501 if the caller may not grant.';
+
 CREATE FUNCTION mals_revoke(role regrole, privilege text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -103,11 +128,8 @@ BEGIN
   PERFORM mals._check_privilege(role, privilege);
   -- what others share with this one is granted again, but that admin is all of them
   SELECT array_agg(k.privilege) INTO kept
-    FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
-                 ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
-   WHERE k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin'
-     AND EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) a
-                  WHERE c.oid = k.relation AND a.grantee = role AND a.privilege_type = k.type);
+    FROM mals._holders() k
+   WHERE k.role = mals_revoke.role AND k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin';
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_revoke.privilege ORDER BY p.n LOOP
     EXECUTE format('REVOKE %s FROM %s', part, role);
   END LOOP;

@@ -1,33 +1,34 @@
 -- Access: PUBLIC may call what tells nothing about entries; all else is granted by name.
 -- Row security: a role that is bound to agents sees of every table what is of these agents.
-
-DO $$
+-- By default: rows with an agent_id by that, rows with an entry_id by that entry, and of
+-- other tables nothing. A table that has policies of its own already is left alone.
+--
+-- Called at the end of this script and of every one that updates the extension. It leaves
+-- alone what was there before: a change of privileges in such a script makes all privileges
+-- of the object, those of users too, its initial ones, which are not dumped.
+CREATE FUNCTION mals._set_access() RETURNS void
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
   member record;
 BEGIN
   FOR member IN
-    SELECT p.oid::regprocedure AS signature, p.prokind,
+    SELECT p.oid::regprocedure AS signature,
            p.proname ~ '^mals_(level_.*|severity_number|health|version|template|fingerprint)$'
              OR p.prokind = 'a' AND p.proname !~ '^_' AS is_public
-      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid
-     WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-       AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
-       AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'mals')
+      FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+     WHERE d.classid = 'pg_proc'::regclass
+       AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+       AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mals')
+       AND NOT EXISTS (SELECT FROM pg_init_privs i
+                        WHERE i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid)
   LOOP
-    EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', member.signature);
+    EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', member.signature);
     IF member.is_public THEN
-      EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', member.signature);
+      EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', member.signature);
     END IF;
   END LOOP;
-END
-$$;
 
--- By default: rows with an agent_id by that, rows with an entry_id by that entry, and of
--- other tables nothing. A table that has policies of its own already is left alone.
-DO $$
-DECLARE
-  member record;
-BEGIN
   FOR member IN
     SELECT c.oid::regclass AS name,
            CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'agent_id')
@@ -35,24 +36,27 @@ BEGIN
                 WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'entry_id')
                 THEN 'mals._is_free() OR mals._sees(entry_id)'
                 ELSE 'mals._is_free()' END AS condition
-      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p')
-     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-       AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
-       AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'mals')
+      FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p')
+     WHERE d.classid = 'pg_class'::regclass
+       AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+       AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mals')
        AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)
   LOOP
-    EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', member.name);
-    EXECUTE pg_catalog.format('CREATE POLICY all_rows ON %s USING (true)', member.name);
-    EXECUTE pg_catalog.format('CREATE POLICY own_rows ON %s AS RESTRICTIVE USING (%s)', member.name, member.condition);
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', member.name);
+    EXECUTE format('CREATE POLICY all_rows ON %s USING (true)', member.name);
+    EXECUTE format('CREATE POLICY own_rows ON %s AS RESTRICTIVE USING (%s)', member.name, member.condition);
   END LOOP;
 END
 $$;
+
+COMMENT ON FUNCTION mals._set_access() IS 'Takes new functions from PUBLIC, and gives new tables row security.';
 
 -- DROP EXTENSION takes all entries along: it must be allowed first. Whatever drops the
 -- extension is refused by the library, which this makes sure is loaded.
 CREATE FUNCTION mals._before_drop() RETURNS event_trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'mals_before_drop';
 COMMENT ON FUNCTION mals._before_drop() IS 'Loads the library, which refuses to drop the extension.';
-REVOKE ALL ON FUNCTION mals._before_drop() FROM PUBLIC;
 CREATE EVENT TRIGGER mals_guard ON ddl_command_start
   WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED') EXECUTE FUNCTION mals._before_drop();
+
+SELECT mals._set_access();

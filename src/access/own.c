@@ -25,8 +25,11 @@ PG_FUNCTION_INFO_V1(mals_status_of);
 
 /* What was done about the groups of fingerprints. The group's number and note are not for all. */
 static const char *const find_states =
-	"SELECT f, ROW(f, s.resolved_at, s.resolved_by, NULL, s.ignored_at, s.ignored_until,"
-	" s.ignored_by)::mals.error_status FROM mals.error_status s LEFT JOIN mals._templates t"
+	"SELECT f, pg_catalog.jsonb_populate_record(NULL::mals.error_status,"
+	" pg_catalog.jsonb_build_object('fingerprint', f, 'resolved_at', s.resolved_at,"
+	" 'resolved_by', s.resolved_by, 'ignored_at', s.ignored_at,"
+	" 'ignored_until', s.ignored_until, 'ignored_by', s.ignored_by)) FROM mals.error_status s LEFT "
+	"JOIN mals._templates t"
 	" ON t.group_id OPERATOR(pg_catalog.=) s.fingerprint,"
 	" LATERAL (SELECT COALESCE(t.fingerprint, s.fingerprint)) AS x (f)";
 

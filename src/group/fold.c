@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "access/access.h"
+#include "alert/alert.h"
 #include "group/fold.h"
 #include "group/group.h"
 #include "group/merge.h"

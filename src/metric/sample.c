@@ -187,7 +187,7 @@ append_sample(FunctionCallInfo fcinfo, const char *what, const char *kind, float
 	values[SAMPLE_VALUE] = Float8GetDatum(value);
 	values[SAMPLE_RELATIVE] = BoolGetDatum(relative);
 	values[SAMPLE_TS] = TimestampTzGetDatum(sample_time());
-	mals_write_row(mals_relation_oid("_samples"), values, isnull);
+	mals_write_row(mals_relation_oid("_samples"), SAMPLE_COLUMNS, values, isnull);
 	mals_note_work(MALS_WORK_METRICS);
 }
 

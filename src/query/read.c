@@ -150,7 +150,7 @@ receive_nothing(DestReceiver *self)
 
 /* Finds the plan of a text among those kept, or makes it, in place of the one used longest ago. */
 static KeptPlan *
-find_plan(const char *sql, Oid type)
+find_plan(const char *sql, int nparams, Oid *types)
 {
 	KeptPlan *oldest = NULL;
 	SPIPlanPtr plan;
@@ -166,8 +166,7 @@ find_plan(const char *sql, Oid type)
 	}
 	if (oldest == NULL || strlen(sql) > KEPT_LENGTH)
 		return NULL;
-	plan = SPI_prepare_cursor(sql, OidIsValid(type) ? 1 : 0, &type,
-							  OidIsValid(type) ? CURSOR_OPT_GENERIC_PLAN : 0);
+	plan = SPI_prepare_cursor(sql, nparams, types, nparams > 0 ? CURSOR_OPT_GENERIC_PLAN : 0);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare: %s", sql);
 	if (oldest->sql != NULL)
@@ -204,7 +203,8 @@ run_plan(KeptPlan *kept, const SPIExecuteOptions *options)
 }
 
 void
-mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *arg)
+mals_read_with(const char *sql, int nparams, Oid *types, const Datum *values, MalsRowTaker take,
+			   void *arg)
 {
 	Receiver receiver = {
 		{receive_row, receive_startup, receive_nothing, receive_nothing, DestTuplestore},
@@ -215,15 +215,16 @@ mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (OidIsValid(type))
+	if (nparams > 0)
+		options.params = makeParamList(nparams);
+	for (int i = 0; i < nparams; i++)
 	{
-		options.params = makeParamList(1);
-		options.params->params[0].value = value;
-		options.params->params[0].isnull = false;
-		options.params->params[0].pflags = PARAM_FLAG_CONST;
-		options.params->params[0].ptype = type;
+		options.params->params[i].value = values[i];
+		options.params->params[i].isnull = false;
+		options.params->params[i].pflags = PARAM_FLAG_CONST;
+		options.params->params[i].ptype = types[i];
 	}
-	kept = find_plan(sql, type);
+	kept = find_plan(sql, nparams, types);
 	if ((kept != NULL ? run_plan(kept, &options) : SPI_execute_extended(sql, &options)) !=
 		SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
@@ -233,7 +234,7 @@ mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *
 void
 mals_read(const char *sql, MalsRowTaker take, void *arg)
 {
-	mals_read_with(sql, InvalidOid, (Datum) 0, take, arg);
+	mals_read_with(sql, 0, NULL, NULL, take, arg);
 }
 
 void

@@ -58,8 +58,9 @@ typedef void (*MalsRowTaker)(TupleTableSlot *row, void *arg);
  */
 extern void mals_read(const char *sql, MalsRowTaker take, void *arg);
 
-/* As mals_read, with a value of a type for $1; one plan serves all values. */
-extern void mals_read_with(const char *sql, Oid type, Datum value, MalsRowTaker take, void *arg);
+/* As mals_read, with values (not NULL) of types for $1, $2, …; one plan serves all values. */
+extern void mals_read_with(const char *sql, int nparams, Oid *types, const Datum *values,
+						   MalsRowTaker take, void *arg);
 
 /* A taker: puts the row into the result of a function whose ReturnSetInfo is given. */
 extern void mals_store_row(TupleTableSlot *row, void *result);

@@ -261,14 +261,15 @@ return_tree(FunctionCallInfo fcinfo, Trace *trace)
 Datum
 mals_trace(PG_FUNCTION_ARGS)
 {
+	Oid type = UUIDOID;
 	Trace trace;
 
 	if (PG_ARGISNULL(0))
 		mals_error_missing("trace_id",
 						   "Give a trace id, or call mals_trace with a correlation id.");
 	begin_trace(fcinfo, &trace);
-	mals_read_with("SELECT l.* FROM mals.logs l WHERE l.trace_id = $1 ORDER BY l.ts, l.id", UUIDOID,
-				   PG_GETARG_DATUM(0), take_entry, &trace);
+	mals_read_with("SELECT l.* FROM mals.logs l WHERE l.trace_id = $1 ORDER BY l.ts, l.id", 1,
+				   &type, &fcinfo->args[0].value, take_entry, &trace);
 	return return_tree(fcinfo, &trace);
 }
 

@@ -456,6 +456,14 @@ mals_pair_separator(const char *s, int len, int at, MalsSecret *secret)
 		value++;
 	if (value == len)
 		return false;
+	if (s[at] == '=' && value > after && pair_begins(s, len, value))
+	{
+		/* password= user=bob: there is none; but abc== is base64 */
+		int end = run_end(s, value, len, C_DOTTED) + 1;
+
+		if (end < len && s[end] != '=' && !(class_of(s[end]) & C_SPACE))
+			return false;
+	}
 	prose = s[at] == ':' && !quoted && value > after && !(class_of(s[value]) & C_QUOTE) &&
 			s[value] != '\\';
 	return find_value(&name, level_at(&name, prose, s[at] == ':'), s, len, value, secret);

@@ -162,8 +162,6 @@ set_string(JsonbValue *value, StringInfo string)
 static void
 redact_scalar(JsonbValue *value, const MalsSecretName *name)
 {
-	const char *s;
-	int len;
 	StringInfoData result;
 	MalsSecret secret;
 
@@ -172,21 +170,22 @@ redact_scalar(JsonbValue *value, const MalsSecretName *name)
 		initStringInfo(&result);
 		appendStringInfo(&result, MALS_MARK "%s]", mals_secret_kind(name));
 		set_string(value, &result);
-		return;
 	}
-	if (value->type != jbvString)
-		return;
-	s = value->val.string.val;
-	len = value->val.string.len;
-	if (name != NULL && mals_secret_value(name, s, len, &secret))
+	else if (value->type == jbvString)
 	{
-		initStringInfo(&result);
-		append_redacted(&result, s, &secret);
-		appendBinaryStringInfo(&result, s + secret.end, len - secret.end);
-		set_string(value, &result);
+		const char *s = value->val.string.val;
+		int len = value->val.string.len;
+
+		if (name != NULL && mals_secret_value(name, s, len, &secret))
+		{
+			initStringInfo(&result);
+			append_redacted(&result, s, &secret);
+			appendBinaryStringInfo(&result, s + secret.end, len - secret.end);
+			set_string(value, &result);
+		}
+		else if (redact_bytes(s, len, &result))
+			set_string(value, &result);
 	}
-	else if (redact_bytes(s, len, &result))
-		set_string(value, &result);
 }
 
 /* Redacts a key; those of one object stay different from each other. */

@@ -23,3 +23,9 @@ mals_xact_stamp(FullTransactionId xid)
 	}
 	return (int64) (cluster | U64FromFullTransactionId(xid));
 }
+
+uint64
+mals_xact_id(int64 stamp)
+{
+	return (uint64) stamp & ((UINT64CONST(1) << XID_BITS) - 1);
+}

@@ -55,4 +55,7 @@ extern bool mals_parse_timestamp(const char *str, int len, TimestampTz *out);
  */
 extern int64 mals_xact_stamp(FullTransactionId xid);
 
+/* The transaction id in a stamp. */
+extern uint64 mals_xact_id(int64 stamp);
+
 #endif /* MALS_TYPES_H */

@@ -43,10 +43,18 @@ typedef struct Schedule
 static MalsDatabase *slot;
 static Schedule *schedules;
 
-/* Takes the worker out of its slot, and tells the launcher. */
+/*
+ * Takes the worker out of its slot and tells the launcher. Jobs aside end too:
+ * the next worker begins them anew, with the settings that it has.
+ */
 static void
 leave(int code, Datum arg)
 {
+	for (int i = 0; schedules != NULL && i < mals_njobs; i++)
+	{
+		if (schedules[i].aside != NULL)
+			TerminateBackgroundWorker(schedules[i].aside);
+	}
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
 	if (slot->worker == MyProcPid)
 	{
@@ -120,13 +128,17 @@ plan_next(int job, bool ok)
 {
 	Schedule *schedule = &schedules[job];
 	int64 every = mals_jobs[job].every * USECS_PER_SEC;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due;
+	TimestampTz now;
 
+	ok = ok && mals_job_next(job, &due);
+	now = GetCurrentTimestamp();
 	schedule->failures = ok ? 0 : schedule->failures + 1;
 	if (!ok)
-		schedule->due = now + Min(1000L << Min(schedule->failures - 1, 16), MAX_BACKOFF) * 1000;
-	else
-		schedule->due = every > 0 ? now - now % every + every : DT_NOEND;
+		due = now + Min(1000L << Min(schedule->failures - 1, 16), MAX_BACKOFF) * 1000;
+	else if (every > 0)
+		due = Min(due, now - now % every + every);
+	schedule->due = Min(schedule->due, due);
 }
 
 /* Makes jobs due that were woken, or have work. */
@@ -197,10 +209,16 @@ do_jobs(MemoryContext scratch)
 				start_aside(i);
 			else
 			{
-				plan_next(i, mals_job_run(i));
+				bool ok;
+
+				schedules[i].due = DT_NOEND;
+				ok = mals_job_run(i);
+				plan_next(i, ok);
 				MemoryContextSwitchTo(scratch);
 				MemoryContextReset(scratch);
 				CHECK_FOR_INTERRUPTS();
+				if (!ok)
+					return 0; /* the extension may be gone: look before the next job */
 			}
 		}
 		if (schedules[i].aside == NULL)
@@ -259,12 +277,16 @@ void
 mals_job_main(Datum argument)
 {
 	int job = DatumGetInt32(argument) % 256;
+	Oid database;
 
 	slot = &mals_shared->databases[DatumGetInt32(argument) / 256];
+	database = slot->database;
+	if (!OidIsValid(database))
+		proc_exit(0); /* the extension, or the database, was dropped meanwhile */
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	mals_worker_connect(slot->database);
+	mals_worker_connect(database);
 	MemoryContextSwitchTo(
 		AllocSetContextCreate(TopMemoryContext, "mals job", ALLOCSET_DEFAULT_SIZES));
 	if (mals_job_run(job))

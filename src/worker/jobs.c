@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert.h"
 #include "group/fold.h"
 #include "worker/jobs.h"
 #include "worker/worker.h"
@@ -29,6 +30,7 @@ typedef struct Run
 	TimestampTz started;
 	int64 result;
 	char *error; /* NULL: it went well */
+	TimestampTz next;
 } Run;
 
 /* Calls a function in a transaction, connected to SPI. */
@@ -124,12 +126,15 @@ run_expire(void)
 }
 
 const MalsJob mals_jobs[] = {
-	{"premake", 600, 0, 0, false, mals_partition_premake},
-	{"retention", 600, 0, 0, true, run_retention},
-	{"expire", 3600, 0, 0, false, run_expire},
-	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics},
-	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates},
-	{"totals", 0, MALS_WORK_ENTRIES, 60000, true, run_totals},
+	{"premake", 600, 0, 0, false, mals_partition_premake, NULL},
+	{"retention", 600, 0, 0, true, run_retention, NULL},
+	{"expire", 3600, 0, 0, false, run_expire, NULL},
+	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics, NULL},
+	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates, NULL},
+	{"totals", 0, MALS_WORK_ENTRIES, 60000, true, run_totals, NULL},
+	{"alerts", 0, MALS_WORK_ENTRIES | MALS_WORK_ALERTS, 1000, false, mals_alerts_turn,
+	 mals_alerts_due},
+	{"deliver", 0, MALS_WORK_DELIVERIES, 0, true, mals_alerts_deliver, mals_delivery_due},
 };
 
 const int mals_njobs = lengthof(mals_jobs);
@@ -158,6 +163,20 @@ keep_outcome(Run *run)
 	args[3] = run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
 	SPI_execute_with_args("SELECT mals._note_job($1, $2, $3, $4)", 4, types, args,
 						  run->error ? "    " : "   n", false, 0);
+	PopActiveSnapshot();
+	SPI_finish();
+	CommitTransactionCommand();
+}
+
+/* The step that asks a job when it is due. */
+static void
+ask_next(Run *run)
+{
+	StartTransactionCommand();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	run->next = run->job->next();
 	PopActiveSnapshot();
 	SPI_finish();
 	CommitTransactionCommand();
@@ -201,7 +220,7 @@ attempt(void (*step)(Run *), Run *run)
 bool
 mals_job_run(int job)
 {
-	Run run = {&mals_jobs[job], GetCurrentTimestamp(), 0, NULL};
+	Run run = {&mals_jobs[job], GetCurrentTimestamp(), 0, NULL, DT_NOEND};
 	bool kept;
 
 	pgstat_report_activity(STATE_RUNNING, mals_jobs[job].name);
@@ -210,4 +229,14 @@ mals_job_run(int job)
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return run.error == NULL && kept;
+}
+
+bool
+mals_job_next(int job, TimestampTz *due)
+{
+	Run run = {&mals_jobs[job], 0, 0, NULL, DT_NOEND};
+	bool ok = run.job->next == NULL || attempt(ask_next, &run) == NULL;
+
+	*due = run.next;
+	return ok;
 }

@@ -19,6 +19,12 @@ typedef struct MalsJob
 	int delay;          /* milliseconds it then waits, for more to come */
 	bool aside;         /* may take long: in a process of its own */
 	int64 (*run)(void); /* called outside a transaction; returns how much was done */
+
+	/*
+	 * When it is due by itself, asked after each turn in a transaction that is
+	 * connected to SPI; DT_NOEND: never. NULL: every says all.
+	 */
+	TimestampTz (*next)(void);
 } MalsJob;
 
 extern const MalsJob mals_jobs[];
@@ -30,5 +36,8 @@ extern const int mals_njobs;
  * memory context that may be reset after. Returns whether it went well.
  */
 extern bool mals_job_run(int job);
+
+/* Asks a job when it is due by itself, likewise. Returns whether that went well. */
+extern bool mals_job_next(int job, TimestampTz *due);
 
 #endif /* MALS_JOBS_H */

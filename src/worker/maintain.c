@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "access/access.h"
+#include "alert/alert.h"
 #include "group/fold.h"
 #include "partition/partition.h"
 #include "worker/worker.h"
@@ -41,6 +42,7 @@ mals_maintain(PG_FUNCTION_ARGS)
 	char *premade = "null";
 	char *pruned = "null";
 	int64 count;
+	int64 alerts;
 	int64 samples;
 	int64 counted;
 	int64 expired;
@@ -60,6 +62,8 @@ mals_maintain(PG_FUNCTION_ARGS)
 	mals_become_owner(&caller);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	if (!mals_alerts_ask(&alerts))
+		alerts = 0; /* left to the next call */
 	folded = mals_fold_sights();
 	regrouped = mals_regroup(false);
 	samples = select_number("SELECT mals._fold_metrics()");
@@ -70,8 +74,9 @@ mals_maintain(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall1(
 		jsonb_in,
 		CStringGetDatum(psprintf(
-			"{\"premade\": %s, \"pruned\": %s, \"expired\": %lld, \"templates_folded\": %llu,"
+			"{\"alerts\": %lld, \"premade\": %s, \"pruned\": %s, \"expired\": %lld,"
+			" \"templates_folded\": %llu,"
 			" \"templates_regrouped\": %llu, \"samples_folded\": %lld, \"entries_counted\": %lld}",
-			premade, pruned, (long long) expired, (unsigned long long) folded,
+			(long long) alerts, premade, pruned, (long long) expired, (unsigned long long) folded,
 			(unsigned long long) regrouped, (long long) samples, (long long) counted))));
 }

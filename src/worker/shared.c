@@ -49,6 +49,7 @@ mals_shared_startup(void)
 			pg_atomic_init_u32(&slot->failed, 0);
 			pg_atomic_init_u64(&slot->commits, 0);
 			mals_ring_init(&slot->ring, mals_shared->lock->tranche);
+			mals_tails_init(&slot->tails);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -78,6 +79,7 @@ mals_database_slot(Oid database, bool create)
 	unused->extension = false;
 	unused->failures = 0;
 	unused->started = 0;
+	mals_tails_reset(&unused->tails);
 	return unused;
 }
 
@@ -191,7 +193,10 @@ at_transaction_end(XactEvent event, void *arg)
 	if (event == XACT_EVENT_ABORT || (slot = mals_database()) == NULL)
 		return;
 	if (left & MALS_WORK_ENTRIES)
+	{
 		pg_atomic_fetch_add_u64(&slot->commits, 1);
+		mals_tails_wake(&slot->tails);
+	}
 	/* the first to leave something wakes the worker, which takes all that is there */
 	if ((pg_atomic_read_u32(&slot->work) & left) != left &&
 		(pg_atomic_fetch_or_u32(&slot->work, left) & left) != left)

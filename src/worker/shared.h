@@ -21,6 +21,7 @@
 #include "storage/lwlock.h"
 
 #include "write/ring.h"
+#include "query/wake.h"
 
 /* Databases that can use mals at once. */
 #define MALS_MAX_DATABASES 64
@@ -34,8 +35,10 @@
 #define MALS_WAKE_JOBS 0x04    /* all jobs are due */
 
 /* What a transaction leaves for the worker: bits of MalsDatabase.work. */
-#define MALS_WORK_ENTRIES 0x01 /* entries were written */
-#define MALS_WORK_METRICS 0x02 /* metrics were written */
+#define MALS_WORK_ENTRIES 0x01    /* entries were written */
+#define MALS_WORK_METRICS 0x02    /* metrics were written */
+#define MALS_WORK_ALERTS 0x04     /* a rule of alerts was set */
+#define MALS_WORK_DELIVERIES 0x08 /* an alert fired */
 
 typedef struct MalsDatabase
 {
@@ -56,6 +59,7 @@ typedef struct MalsDatabase
 	pg_atomic_uint64 commits; /* transactions that have written entries, since the start */
 
 	MalsRing ring; /* has a lock of its own */
+	MalsTails tails;
 } MalsDatabase;
 
 typedef struct MalsShared

@@ -69,6 +69,9 @@ mals_launcher_init(void)
 {
 	BackgroundWorker worker;
 
+	/* nothing may be written in a server that pg_upgrade has started */
+	if (IsBinaryUpgrade)
+		return;
 	describe(&worker, "mals launcher", "mals_launcher_main", (Datum) 0);
 	worker.bgw_restart_time = 1;
 	RegisterBackgroundWorker(&worker);

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "alert/alert.h"
 #include "partition/partition.h"
 #include "worker/worker.h"
 
@@ -63,11 +64,18 @@ prune(const MalsTaskArguments *arguments)
 	return mals_retention_run(&arguments->retention);
 }
 
+static int64
+maintain_alerts(const MalsTaskArguments *arguments)
+{
+	return mals_alerts_maintain();
+}
+
 /* What each kind of task calls, in MalsTaskKind's order. */
 static int64 (*const task_functions[])(const MalsTaskArguments *) = {
 	make_partitions,
 	premake,
 	prune,
+	maintain_alerts,
 };
 
 /* Does the task in the worker and notes its result, or its error. */

@@ -217,6 +217,11 @@ mals_watch_after(PlannedStmt *statement)
 			if (((AlterRoleSetStmt *) node)->role == NULL)
 				note_wake(MALS_WAKE_RESTART, InvalidOid);
 			break;
+		case T_TransactionStmt:
+			/* nobody knows what the transaction that was prepared has written */
+			if (((TransactionStmt *) node)->kind == TRANS_STMT_COMMIT_PREPARED)
+				mals_note_work(MALS_WORK_ENTRIES);
+			break;
 		default:
 			break;
 	}

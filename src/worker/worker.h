@@ -20,6 +20,7 @@ typedef enum MalsTaskKind
 	MALS_TASK_MAKE_PARTITIONS, /* from, to, unit; result: partitions made */
 	MALS_TASK_PREMAKE,         /* result: partitions made */
 	MALS_TASK_PRUNE,           /* retention; result: entries removed */
+	MALS_TASK_ALERTS,          /* result: alerts that fired */
 } MalsTaskKind;
 
 typedef struct MalsTaskArguments

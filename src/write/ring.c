@@ -536,9 +536,13 @@ mals_ring_read(MalsRing *ring, MalsRingCursor *cursor)
 static void
 copy_text(char *to, const char *from, int size)
 {
-	int len = from == NULL ? 0 : pg_mbcliplen(from, strlen(from), size - 1);
+	int len = 0;
 
-	memcpy(to, from, len);
+	if (from != NULL)
+	{
+		len = pg_mbcliplen(from, strlen(from), size - 1);
+		memcpy(to, from, len);
+	}
 	to[len] = '\0';
 }
 

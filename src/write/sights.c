@@ -171,8 +171,8 @@ append_sight(const MalsEntry *entry, EState *estate)
 	initStringInfo(&template);
 	mals_template_append(&template, VARDATA_ANY(entry->message), VARSIZE_ANY_EXHDR(entry->message));
 	mals_target_open(&target, RelationGetRelid(rel));
-	slot = ExecClearTuple(target.slot);
-	memset(slot->tts_isnull, 0, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	slot = mals_target_empty_slot(&target, 5);
+	memset(slot->tts_isnull, false, 5 * sizeof(bool));
 	slot->tts_values[0] = Int64GetDatum(entry->fingerprint);
 	slot->tts_values[1] = Int32GetDatum(MALS_FINGERPRINT_VERSION);
 	slot->tts_values[2] = PointerGetDatum(cstring_to_text_with_len(template.data, template.len));

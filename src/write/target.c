@@ -19,6 +19,16 @@
 #include "write/write.h"
 
 void
+mals_check_columns(Relation rel, int columns)
+{
+	if (RelationGetDescr(rel)->natts < columns)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("mals.%s does not have the columns that this version of mals writes",
+					   RelationGetRelationName(rel)),
+				errhint("Run ALTER EXTENSION mals UPDATE."));
+}
+
+void
 mals_target_open(MalsTarget *target, Oid relation)
 {
 	Relation rel = table_open(relation, NoLock);
@@ -45,6 +55,16 @@ mals_target_close(MalsTarget *target)
 	ExecDropSingleTupleTableSlot(target->slot);
 	ExecCloseIndices(target->rri);
 	table_close(target->rri->ri_RelationDesc, NoLock);
+}
+
+TupleTableSlot *
+mals_target_empty_slot(MalsTarget *target, int columns)
+{
+	TupleTableSlot *slot = ExecClearTuple(target->slot);
+
+	mals_check_columns(target->rri->ri_RelationDesc, columns);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	return slot;
 }
 
 /* Checks the CHECK constraints that someone gave a table. */
@@ -148,18 +168,16 @@ mals_target_fetch(MalsTarget *target, ItemPointer tid, TupleTableSlot *slot)
 }
 
 void
-mals_write_row(Oid relation, const Datum *values, const bool *isnull)
+mals_write_row(Oid relation, int columns, const Datum *values, const bool *isnull)
 {
 	EState *estate = CreateExecutorState();
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 	Relation rel = table_open(relation, RowExclusiveLock);
 	MalsTarget target;
 	TupleTableSlot *slot;
-	int columns;
 
 	mals_target_open(&target, relation);
-	slot = ExecClearTuple(target.slot);
-	columns = slot->tts_tupleDescriptor->natts;
+	slot = mals_target_empty_slot(&target, columns);
 	memcpy(slot->tts_values, values, columns * sizeof(Datum));
 	memcpy(slot->tts_isnull, isnull, columns * sizeof(bool));
 	ExecStoreVirtualTuple(slot);

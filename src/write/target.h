@@ -30,6 +30,9 @@ typedef struct MalsTarget
 extern void mals_target_open(MalsTarget *target, Oid relation);
 extern void mals_target_close(MalsTarget *target);
 
+/* Empties the slot of a table that has at least so many columns (else 55000): all are NULL. */
+extern TupleTableSlot *mals_target_empty_slot(MalsTarget *target, int columns);
+
 /*
  * Writes many rows with their index entries. The slots are of the table's
  * layout; options are those of table_multi_insert.

@@ -28,7 +28,10 @@ PG_FUNCTION_INFO_V1(mals_insert_log);
 PG_FUNCTION_INFO_V1(mals_insert_json);
 PG_FUNCTION_INFO_V1(mals_refuse_change);
 
-/* Columns of mals.logs, as the install script lays them out. */
+/*
+ * Columns of mals.logs, as the install script lays them out. What a later
+ * version of the extension adds after them is not looked at, and NULL.
+ */
 enum
 {
 	LOGS_ID,
@@ -241,7 +244,8 @@ return_column(Datum *values, bool *nulls, int column, bool given, const void *va
 static HeapTuple
 row_from_entry(const MalsEntry *entry, TupleDesc layout, Datum *values, bool *nulls)
 {
-	memset(nulls, 0, LOGS_COLUMNS * sizeof(bool));
+	memset(nulls, true, layout->natts * sizeof(bool));
+	memset(nulls, false, LOGS_COLUMNS * sizeof(bool));
 	values[LOGS_ID] = UUIDPGetDatum(&entry->id);
 	values[LOGS_TS] = TimestampTzGetDatum(entry->ts);
 	values[LOGS_CREATED_AT] = TimestampTzGetDatum(entry->created_at);
@@ -269,14 +273,11 @@ mals_insert_log(PG_FUNCTION_ARGS)
 	TriggerData *trigger = trigger_data(fcinfo);
 	Statement *statement = *find_statement(trigger);
 	TupleDesc layout = RelationGetDescr(trigger->tg_relation);
-	Datum values[LOGS_COLUMNS];
-	bool nulls[LOGS_COLUMNS];
+	Datum *values = palloc(layout->natts * sizeof(Datum));
+	bool *nulls = palloc(layout->natts * sizeof(bool));
 	MalsEntry entry;
 
-	if (layout->natts != LOGS_COLUMNS)
-		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("mals.logs does not have the columns that this version of mals writes"),
-				errhint("Run ALTER EXTENSION mals UPDATE."));
+	mals_check_columns(trigger->tg_relation, LOGS_COLUMNS);
 	heap_deform_tuple(trigger->tg_trigtuple, layout, values, nulls);
 	entry_from_row(&entry, values, nulls);
 	if (!write_row(statement, &entry))

@@ -9,6 +9,7 @@
 #include "mals_errors.h"
 
 #include "nodes/nodes.h"
+#include "utils/relcache.h"
 
 #include "entry/entry.h"
 
@@ -76,8 +77,14 @@ typedef enum MalsWriteMode
  */
 extern bool mals_upgrade_utility(Node *statement);
 
-/* Appends a row to a table of mals's own, whatever the caller may do. */
-extern void mals_write_row(Oid relation, const Datum *values, const bool *isnull);
+/* Raises 55000 if a relation of mals has fewer columns than this version of mals writes. */
+extern void mals_check_columns(Relation rel, int columns);
+
+/*
+ * Appends a row to a table of mals's own, whatever the caller may do. Columns
+ * after those given, which a later version of the extension has added, are NULL.
+ */
+extern void mals_write_row(Oid relation, int columns, const Datum *values, const bool *isnull);
 
 /*
  * Writes the rows of a query into a table of the same layout that this very

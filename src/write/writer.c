@@ -39,7 +39,10 @@
 #define MAX_WAITING 1000
 #define MAX_WAITING_BYTES (1024 * 1024)
 
-/* Columns of mals.entries, as the install script lays them out. */
+/*
+ * Columns of mals.entries, as the install script lays them out. What a later
+ * version of the extension adds after them is left NULL.
+ */
 enum
 {
 	COLUMN_ID,
@@ -122,7 +125,10 @@ make_writer(LOCKMODE lockmode)
 	{
 		writer->estate = CreateExecutorState();
 		writer->entries = table_open(mals_relation_oid("entries"), lockmode);
+		mals_check_columns(writer->entries, COLUMNS);
 		writer->slot = MakeSingleTupleTableSlot(RelationGetDescr(writer->entries), &TTSOpsVirtual);
+		memset(writer->slot->tts_isnull, true,
+			   writer->slot->tts_tupleDescriptor->natts * sizeof(bool));
 		writer->policy = mals_policy_begin(RelationGetRelid(writer->entries), writer->estate);
 	}
 	MemoryContextSwitchTo(old);
@@ -277,12 +283,8 @@ fill_slot(MalsWriter *writer, const MalsEntry *entry)
 	TupleTableSlot *slot = writer->slot;
 	Datum *values = slot->tts_values;
 
-	if (slot->tts_tupleDescriptor->natts != COLUMNS)
-		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				errmsg("mals.entries does not have the columns that this version of mals writes"),
-				errhint("Run ALTER EXTENSION mals UPDATE, and add no columns of your own."));
 	ExecClearTuple(slot);
-	memset(slot->tts_isnull, 0, COLUMNS * sizeof(bool));
+	memset(slot->tts_isnull, false, COLUMNS * sizeof(bool));
 	values[COLUMN_ID] = UUIDPGetDatum(&entry->id);
 	values[COLUMN_TS] = TimestampTzGetDatum(entry->ts);
 	values[COLUMN_CREATED_AT] = TimestampTzGetDatum(entry->created_at);
@@ -393,7 +395,7 @@ claim_refused_key(MalsWriter *writer, MalsEntry *entry)
 		table_close(rel, NoLock);
 		MemoryContextSwitchTo(old);
 	}
-	slot = ExecClearTuple(writer->refused.slot);
+	slot = mals_target_empty_slot(&writer->refused, 2);
 	slot->tts_values[0] = UUIDPGetDatum(&entry->refused_key);
 	slot->tts_values[1] = UUIDPGetDatum(&entry->id);
 	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
@@ -464,6 +466,7 @@ static void
 check_policy(MalsWriter *writer, const MalsEntry *entry)
 {
 	fill_slot(writer, entry);
+	mals_tails_note(entry->ts);
 	if (writer->policy != NULL && !mals_policy_allows(writer->policy, writer->slot))
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("%s: not allowed to log as this agent", mals_entry_field(entry, "agent_id")),

@@ -12,6 +12,10 @@ SET timezone = 'UTC';
 CREATE TABLE functions (signature text PRIMARY KEY, who text NOT NULL, call text);
 INSERT INTO functions VALUES
   ('mals_agents(interval)', 'ra', 'SELECT * FROM mals_agents()'),
+  ('mals_alert_defaults(jsonb)', 'a', 'SELECT mals_alert_defaults()'),
+  ('mals_alert_drop(text)', 'a', 'SELECT mals_alert_drop(''none'')'),
+  ('mals_alert_set(text,text,integer,interval,interval,jsonb,text)', 'a', 'SELECT mals_alert_set(''matrix'', '''')'),
+  ('mals_alert_test(text)', 'a', 'SELECT mals_alert_set(''matrix'', ''''), mals_alert_test(''matrix'')'),
   ('mals_bind_agent(regrole,text)', 'a', NULL), -- refuses all but the owner by itself
   ('mals_context(uuid,integer,integer,text)', 'ra', 'SELECT * FROM mals_context((SELECT id FROM seen))'),
   ('mals_count(text,timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT mals_count()'),
@@ -45,6 +49,7 @@ INSERT INTO functions VALUES
   ('mals._progress()', 'ra', 'SELECT * FROM mals._progress()'),
   ('mals_query_explain(text)', 'ra', 'SELECT mals_query_explain('''')'),
   ('mals_redact(text)', 'wra', 'SELECT mals_redact(''m'')'),
+  ('mals_regrant()', 'a', NULL), -- refuses all but the owner by itself
   ('mals_reopen_error(bigint)', 'a', 'SELECT mals_reopen_error(mals_fingerprint(''Seen before''))'),
   ('mals_resolve(uuid,text,text)', 'a', 'SELECT mals_resolve(id) FROM seen'),
   ('mals_resolve_batch(uuid[],text,text)', 'a', 'SELECT mals_resolve_batch(ARRAY[id]) FROM seen'),
@@ -57,6 +62,8 @@ INSERT INTO functions VALUES
   ('mals_stats(timestamp with time zone,timestamp with time zone)', 'ra', 'SELECT mals_stats()'),
   ('mals_summary(timestamp with time zone,text,timestamp with time zone,integer)', 'ra', 'SELECT mals_summary()'),
   ('mals_template(text)', 'p', 'SELECT mals_template(''m'')'),
+  ('mals_tail(text,text,interval,integer)', 'ra', 'SELECT * FROM mals_tail(timeout => ''0'')'),
+  ('mals_tail_cursor()', 'ra', 'SELECT mals_tail_cursor()'),
   ('mals_trace(text)', 'ra', 'SELECT * FROM mals_trace(''c'')'),
   ('mals_trace(uuid)', 'ra', 'SELECT * FROM mals_trace(md5('''')::uuid)'),
   ('mals_agent_register(text,text,text[],jsonb,interval)', 'wa', 'SELECT mals_agent_register(''mine'')'),
@@ -92,6 +99,8 @@ CREATE TABLE relations (name regclass PRIMARY KEY, readers text NOT NULL, writer
 INSERT INTO relations VALUES
   ('mals.agent_bindings', 'a', ''),
   ('mals.agents', 'ra', ''),
+  ('mals.alert_rules', 'ra', ''),
+  ('mals.alerts', 'ra', ''),
   ('mals.audit', 'a', ''),
   ('mals.dead_letters', 'a', ''),
   ('mals.entries', 'ra', ''),
@@ -108,6 +117,11 @@ INSERT INTO relations VALUES
   ('mals.resolutions', 'ra', ''),
   ('mals.templates', 'ra', ''),
   ('mals.vector', 'a', 'wa'),
+  ('mals._alert_deliveries', 'a', ''),
+  ('mals._alert_matches', 'a', ''),
+  ('mals._alert_rules', 'a', ''),
+  ('mals._alert_seen', 'a', ''),
+  ('mals._alert_state', 'a', ''),
   ('mals._archive_failures', 'a', ''),
   ('mals._dead_logs', 'a', ''),
   ('mals._entry_mark', 'ra', ''),

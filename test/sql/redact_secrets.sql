@@ -115,6 +115,7 @@ SELECT 'password', 'passphrase: ', 'correct horse battery staple', E'\nnext' UNI
 SELECT 'secret', 'client_secret=', 'abcdef', '&grant_type=x' UNION ALL
 SELECT 'secret', 'secret: ', 'hunter2', '' UNION ALL
 SELECT 'token', 'GET /x?token=', 'swordfish', '&page=2' UNION ALL
+SELECT 'secret', 'secret = ', 'YWJj==', ' x=1' UNION ALL
 SELECT 'token', 'token: ', 'abc123', '' UNION ALL
 SELECT 'token', '"access_token":"', 'opaque', '"' UNION ALL
 SELECT 'token', 'refreshToken=', 'opaque', '' UNION ALL

@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $top = $ENV{TESTDIR};
-my $node = mals_node('docs', "shared_preload_libraries = 'mals'", 'max_worker_processes = 60');
+my $node = mals_node('docs', "shared_preload_libraries = 'mals'", 'max_worker_processes = 64');
 my $reference = slurp_file("$top/doc/reference.md");
 
 # Runs a script by psql; returns whether all of it succeeded, and what it printed.

@@ -1,0 +1,122 @@
+# With shared memory, commits wake the tails that wait: also those of prepared
+# transactions, and all tails there are; tails that are cancelled, thrown out or
+# in another database are in nobody's way. A tail that waits holds nothing.
+
+use strict;
+use warnings;
+
+use Mals;
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+my $node = mals_node('wake', "shared_preload_libraries = 'mals'", 'max_connections = 60', 'max_prepared_transactions = 8',
+	'autovacuum = off');
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION mals');
+$node->safe_psql('postgres', q{CREATE TABLE bystander AS SELECT generate_series(1, 10) AS i});
+
+# Sessions that are in mals_tail for an hour and wait.
+my $waiting = q{FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%''1 hour''%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'};
+sub wait_for_tails
+{
+	my ($n) = @_;
+
+	$node->poll_query_until('postgres', "SELECT count(*) = $n $waiting") or die 'tails do not wait';
+	return;
+}
+
+sub tail
+{
+	my ($session, $query) = @_;
+
+	$session->query_until(qr/asked/, "\\echo asked\nSELECT message FROM mals_tail('$query', NULL, '1 hour');\n");
+	return;
+}
+
+# What a session's tail gave; the session has been waiting for it.
+sub given
+{
+	my ($session) = @_;
+
+	return $session->query_safe(q{SELECT 'end'}) =~ s/\n?end$//r;
+}
+
+my @tails = map { $node->background_psql('postgres') } 1 .. 20;
+
+# One: 20 rounds take far less than polling every second would
+tail($tails[0], 'agent:one');
+wait_for_tails(1);
+my $began = time;
+for my $i (1 .. 20)
+{
+	$node->safe_psql('postgres', "SELECT mals_log('one', 'round $i')");
+	is(given($tails[0]), "round $i", "round $i");
+	tail($tails[0], 'agent:one') if $i < 20;
+	wait_for_tails(1) if $i < 20;
+}
+cmp_ok(time - $began, '<', 10, 'commits wake a tail');
+
+# Nothing is held: no snapshot, no transaction id, no table; so vacuum and DROP go on
+tail($tails[0], 'agent:one');
+wait_for_tails(1);
+sql_is($node, qq{SELECT backend_xmin IS NULL, backend_xid IS NULL, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND relation IS NOT NULL) $waiting} =~ s/pg_stat_activity/pg_stat_activity a/r,
+	't|t|0', 'a tail that waits holds nothing');
+$node->safe_psql('postgres', q{DELETE FROM bystander});
+my (undef, undef, $vacuumed) = $node->psql('postgres', 'VACUUM (VERBOSE) bystander');
+like($vacuumed, qr/10 removed/, 'vacuum can remove what was deleted since');
+$node->safe_psql('postgres', q{SET lock_timeout = '5s'; SET mals.max_past = '-1';
+	SELECT mals_log('other', 'm', ts => '2014-05-05'); ALTER TABLE mals.entries DETACH PARTITION mals.entries_20140505; DROP TABLE mals.entries_20140505});
+pass('a partition can be dropped');
+sql_is($node, "SELECT count(*) $waiting", '1', 'and the tail still waits');
+$node->safe_psql('postgres', q{SELECT mals_log('one', 'after all')});
+is(given($tails[0]), 'after all', 'and gets what comes');
+
+# A transaction that was prepared, and one that ends in another session
+$node->safe_psql('postgres', q{BEGIN; SELECT mals_log('one', 'prepared'); PREPARE TRANSACTION 'p'});
+tail($tails[0], 'agent:one');
+wait_for_tails(1);
+$began = time;
+for my $i (1 .. 10)
+{
+	$node->safe_psql('postgres', "COMMIT PREPARED 'p'");
+	is(given($tails[0]), 'prepared', "prepared, round $i");
+	$node->safe_psql('postgres', q{BEGIN; SELECT mals_log('one', 'prepared'); PREPARE TRANSACTION 'p'}) if $i < 10;
+	tail($tails[0], 'agent:one') if $i < 10;
+	wait_for_tails(1) if $i < 10;
+}
+cmp_ok(time - $began, '<', 8, 'COMMIT PREPARED wakes a tail');
+
+# All of many; each gets its own
+tail($tails[$_], 'agent:' . ($_ % 2 ? 'odd' : 'even')) for 0 .. 19;
+wait_for_tails(20);
+$node->safe_psql('postgres', q{SELECT mals_log('even', 'for even')});
+is(given($tails[2 * $_]), 'for even', "tail $_ of 10 gets it") for 0 .. 9;
+wait_for_tails(10);
+$node->safe_psql('postgres', q{SELECT mals_log('odd', 'for odd')});
+is(given($tails[2 * $_ + 1]), 'for odd', "tail $_ of the others gets it") for 0 .. 9;
+
+# Cancelled, thrown out; another database's commits are nothing to a tail
+$_->{run}->pump_nb for @tails;
+tail($tails[$_], 'agent:one') for 0 .. 3;
+wait_for_tails(4);
+my $pids = $node->safe_psql('postgres', "SELECT string_agg(pid::text, ',') FROM (SELECT pid $waiting ORDER BY pid LIMIT 2) AS p");
+my ($cancelled, $gone) = split /,/, $pids;
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($cancelled), pg_terminate_backend($gone, 5000)");
+wait_for_tails(2);
+$node->safe_psql('other', q{SELECT mals_log('one', 'elsewhere')});
+sql_is($node, "SELECT count(*) $waiting", '2', 'two wait on');
+$node->safe_psql('postgres', q{SELECT mals_log('one', 'for who is left')});
+wait_for_tails(0);
+my @got = map { my $s = $_; my $out = eval { $s->query(q{SELECT 'end'}) } // ''; $out } @tails[0 .. 3];
+is(scalar(grep { /for who is left/ } @got), 2, 'and get what comes');
+is(scalar(grep { /elsewhere/ } @got), 0, 'nothing from elsewhere');
+eval { $_->quit } for @tails;
+
+# A shutdown does not wait for them
+my $last = $node->background_psql('postgres');
+tail($last, 'agent:one');
+wait_for_tails(1);
+$node->stop('fast');
+pass('a fast shutdown ends a tail');
+eval { $last->quit };
+done_testing();

@@ -1,0 +1,120 @@
+# Alerts by e-mail, with a mail server: the message, parsed; what cannot be
+# delivered; STARTTLS, with a certificate that is checked, and never a password
+# without it.
+
+use strict;
+use warnings;
+
+use Encode ();
+use Mals;
+use MIME::Base64 'decode_base64';
+use PostgreSQL::Test::Utils;
+use Receiver;
+use Test::More;
+
+plan skip_all => 'no python3-aiosmtpd' unless Receiver::possible('aiosmtpd');
+
+my $receiver = Receiver->new('smtp');
+my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, "mals.smtp_url = 'smtp://127.0.0.1:$receiver->{port}'",
+	q{mals.smtp_from = 'mals@db.example'}, q{log_statement = none});
+
+# Sets a setting of the configuration file, and waits until it is read.
+sub set
+{
+	my ($name, $value) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $name = '$value'");
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT current_setting('$name') = '$value' FROM mals_version()") or die "$name is not set";
+	return;
+}
+
+# Has a test alert sent by mail, and waits for its outcome: '' if it was delivered, else the error.
+sub outcome
+{
+	my ($address) = @_;
+	my $id = $node->safe_psql('postgres', qq{SELECT mals_alert_set('mail', 'level:error', channels => '[{"email": "$address"}]'); SELECT mals_alert_test('mail')});
+
+	$id =~ s/\s//g;
+	$node->poll_query_until('postgres', "SELECT attempts > 0 FROM mals.alerts WHERE id = '$id'") or die 'no attempt';
+	my $error = $node->safe_psql('postgres', "SELECT CASE WHEN delivered_at IS NULL THEN last_error ELSE '' END FROM mals.alerts WHERE id = '$id'");
+	$node->safe_psql('postgres', "SELECT mals_alert_drop('mail')");
+	return $error;
+}
+
+# Header and body of a message; a header that is folded is put together.
+sub parse
+{
+	my ($data) = @_;
+	my ($head, $body) = $data =~ /\A(.*?)\r\n\r\n(.*)\z/s or die "no message: $data";
+	my %header;
+
+	is($data =~ s/\r\n//gr =~ tr/\r\n//, 0, 'lines end as mail has them');
+	is(scalar(grep { length > 78 } split /\r\n/, $data), 0, 'no line is long');
+	$head =~ s/\r\n[ \t]+/ /g;
+	for (split /\r\n/, $head)
+	{
+		my ($name, $value) = /^([A-Za-z-]+): *(.*)$/ or die "no header: $_";
+
+		die "twice: $name" if exists $header{$name};
+		$header{$name} = $value;
+	}
+	return (\%header, Encode::decode('UTF-8', decode_base64($body), Encode::FB_CROAK));
+}
+
+$node->safe_psql('postgres', q{SELECT mals_alert_set('Größe — проверка', 'level:error', channels => '[{"email": "ops@example.com"}]')});
+$node->safe_psql('postgres', q{SELECT mals_log('bot', E'Überlauf: ' || repeat('ж', 200) || E'\nBcc: all@example.com\n.\nQUIT', 'error', metadata => '{"k": "v"}')});
+my ($mail) = $receiver->wait_for(1);
+is($mail->{from}, 'mals@db.example', 'the sender');
+is_deeply($mail->{to}, ['ops@example.com'], 'the recipient, and no other');
+my ($header, $body) = parse($mail->{data});
+my $id = $node->safe_psql('postgres', q{SELECT id FROM mals.alerts});
+is($header->{From}, '<mals@db.example>', 'From');
+is($header->{To}, '<ops@example.com>', 'To');
+is(Encode::decode('MIME-Header', $header->{Subject}), "[mals] Gr\x{f6}\x{df}e \x{2014} \x{43f}\x{440}\x{43e}\x{432}\x{435}\x{440}\x{43a}\x{430}: \x{dc}berlauf: " . "\x{436}" x 140, 'Subject');
+like($header->{Date}, qr/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000$/, 'Date');
+is($header->{'Message-ID'}, "<$id-1\@db.example>", 'Message-ID');
+is($header->{'Content-Type'}, 'text/plain; charset=UTF-8', 'Content-Type');
+ok(!exists $header->{Bcc}, 'nothing of a message becomes a header');
+like($body, qr/^Query:    level:error$/m, 'the body has the query');
+like($body, qr/^\x{dc}berlauf: \x{436}{200}\nBcc: all\@example.com\n\.\nQUIT$/m, 'the message');
+like($body, qr/"k": "v"/, 'and the metadata');
+ok($node->poll_query_until('postgres', q{SELECT delivered_at IS NOT NULL FROM mals.alerts}), 'delivered');
+$node->safe_psql('postgres', q{SELECT mals_alert_drop(name) FROM mals.alert_rules});
+
+like(outcome('nobody@example.com'), qr/^channel 1 \(email\): .* \(SMTP 550\)$/, 'a recipient that is refused');
+set('mals.smtp_url', '');
+is(outcome('ops@example.com'), 'channel 1 (email): mals.smtp_url is not set', 'no mail server');
+set('mals.smtp_url', "smtp://user:p4ssword-of-mail\@127.0.0.1:$receiver->{port}");
+like(outcome('ops@example.com'), qr/^channel 1 \(email\): .*SSL/, 'no password without TLS');
+
+# A server with TLS, whose certificate the system does not know, and then the server of alerts does.
+my $dir = PostgreSQL::Test::Utils::tempdir;
+SKIP:
+{
+	skip 'no openssl', 3
+	  unless IPC::Run::run([ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext), 'subjectAltName=DNS:localhost,IP:127.0.0.1',
+			'-keyout', "$dir/key", '-out', "$dir/certificate" ], '>&', '/dev/null');
+	my $secure = Receiver->new('smtp', "$dir/certificate", "$dir/key");
+
+	set('mals.smtp_url', "smtp://127.0.0.1:$secure->{port}");
+	like(outcome('ops@example.com'), qr/^channel 1 \(email\): SSL peer certificate/, 'a certificate that nobody vouches for');
+	set('mals.webhook_ca_file', "$dir/certificate");
+	is(outcome('ops@example.com'), '', 'one that is known');
+	is(($secure->received)[-1]{tls}, JSON::PP::true(), 'by STARTTLS');
+	$secure->stop;
+}
+
+my ($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.smtp_url = 'http://user:p4ssword-of-mail@mail/'});
+like($err, qr/invalid value for parameter "mals.smtp_url"$/m, 'a bad URL is refused');
+unlike($err =~ s/^(LINE|STATEMENT).*//mrs, qr/p4ssword/, 'without showing it');
+($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.smtp_from = E'a@b\r\nBcc: c@d'});
+is($code, 3, 'a bad sender is refused');
+$node->safe_psql('postgres', q{CREATE ROLE plain});
+($code, $out, $err) = $node->psql('postgres', q{SET ROLE plain; SHOW mals.smtp_url});
+is($code, 3, 'not everybody can read the URL');
+unlike($node->safe_psql('postgres', 'SELECT * FROM mals.alerts'), qr/p4ssword/, 'errors show no password');
+
+$node->stop;
+$receiver->stop;
+done_testing();

@@ -1,0 +1,83 @@
+# NOTIFY mals_alert, heard by another connection: one object an alert, no more than
+# one in 250 ms, each under 8000 bytes and whole.
+
+use strict;
+use warnings;
+
+use JSON::PP ();
+use Mals;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes 'time';
+
+my $node = mals_node('main', q{shared_preload_libraries = 'mals'});
+my $listener = $node->background_psql('postgres', on_error_stop => 1);
+
+# Gives what was heard since, as hashes.
+sub heard
+{
+	my ($out) = $listener->query('SELECT 1');
+
+	return map { JSON::PP->new->decode($_) } map { Encode::decode('UTF-8', $_) } $out =~ /^Asynchronous notification "mals_alert" with payload "(.*)" received from server process/mg;
+}
+
+# Waits until so many were heard; returns them.
+sub wait_for
+{
+	my ($count) = @_;
+	my @all;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		push @all, heard();
+		last if @all >= $count;
+		select undef, undef, undef, 0.1;
+	}
+	return @all;
+}
+
+require Encode;
+$listener->query_safe('LISTEN mals_alert');
+$node->safe_psql('postgres', q{SELECT mals_alert_set('one', 'level:error', cooldown => '0'); SELECT mals_log('bot', 'it broke — ж', 'error', 'cat')});
+my ($alert) = wait_for(1);
+is_deeply([ @$alert{qw(rule state count database agent_id)} ], [ 'one', 'threshold', 1, 'postgres', 'bot' ], 'a notification says what fired');
+is_deeply([ @{ $alert->{entry} }{qw(level message category agent_id)} ], [ 'error', "it broke \x{2014} \x{436}", 'cat', 'bot' ], 'and has the entry');
+sql_is($node, qq{SELECT rule FROM mals.alerts WHERE id = '$alert->{id}' AND sample_id = '$alert->{entry}{id}' AND fingerprint = $alert->{fingerprint}}, 'one', 'the same as mals.alerts');
+is(scalar(heard()), 0, 'once');
+
+# Messages too long for a notification: the text is cut at a character, and the rest is whole.
+for my $message (q{repeat('ж', 100000)}, q{repeat(E'\x01', 100000)}, q{repeat('"', 5000)}, q{repeat('€', 1999) || 'end'})
+{
+	$node->safe_psql('postgres', qq{SELECT mals_log(repeat('ü', 64), $message, 'error', repeat(E'\\x02', 256), session_key => repeat(E'\\x02', 256),
+		source => repeat(E'\\x02', 256), correlation_id => repeat(E'\\x02', 256))});
+	my ($long) = wait_for(1);
+
+	is($long->{agent_id}, "\x{fc}" x 64, 'a long entry is told of');
+	sql_is($node, qq{SELECT sample_id = '$long->{entry}{id}' FROM mals.alerts WHERE id = '$long->{id}'}, 't', 'by its id');
+}
+$node->safe_psql('postgres', q{SELECT mals_log('bot', repeat('ж', 100000), 'error')});
+my ($cut) = wait_for(1);
+like($cut->{entry}{message}, qr/^\x{436}+$/, 'a message is cut between characters');
+cmp_ok(length $cut->{entry}{message}, '>=', 500, 'and not more than need be');
+
+# Many alerts at once: all of them, one in 250 ms.
+my $start = time;
+$node->safe_psql('postgres', q{SELECT mals_log('bot', 'kind ' || chr(96 + i) || ' of trouble', 'error') FROM generate_series(1, 12) i});
+my @all = wait_for(12);
+is(scalar(keys %{ { map { $_->{id} => 1 } @all } }), 12, 'each alert is told of');
+cmp_ok(time - $start, '>=', 11 * 0.25, 'one in 250 ms');
+sql_is($node, q{SELECT min(delivered_at - before) >= '0.25 s' FROM (SELECT delivered_at, lag(delivered_at) OVER (ORDER BY delivered_at) AS before FROM mals.alerts) x},
+	't', 'never two within');
+sql_is($node, q{SELECT bool_and(delivered_at IS NOT NULL AND attempts = 1) FROM mals.alerts}, 't', 'all are delivered');
+
+# Nothing is sent from the caller's transaction: not if it is rolled back.
+$node->safe_psql('postgres', q{BEGIN; SELECT mals_log('bot', 'never happened', 'error'); SELECT mals_alert_test('one'); ROLLBACK});
+$node->safe_psql('postgres', q{SELECT mals_alert_test('one')});
+my @tests = wait_for(1);
+is_deeply([ map { $_->{state} } @tests ], ['test'], 'a test alert');
+is($tests[0]{entry}, undef, 'has no entry');
+is(scalar(heard()), 0, 'what was rolled back fires nothing');
+
+$listener->quit;
+$node->stop;
+done_testing();
