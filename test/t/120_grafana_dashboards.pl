@@ -424,7 +424,7 @@ like((check_statement('filled', $dashboards{'mals-logs'}, $explain, own_window($
 	qr/^ERROR:  query: unknown key "levle"/, 'logs: what is wrong with a query is shown');
 
 is(panel('mals-health', 'State')->[0]{status}, 'ok', 'health: status');
-is(total(panel('mals-health', 'Entries by source')), $entries, 'health: entries by source');
+is(total(panel('mals-health', 'Entries')), $entries, 'health: entries');
 is((grep { $_->{name} eq 'tasks_total' } @{ panel('mals-health', 'Metrics') })[0]{value}, 7, 'health: metrics');
 $node->stop;
 
