@@ -5,6 +5,8 @@ SET datestyle = 'ISO';
 CREATE ROLE mals_test_admin;
 CREATE ROLE mals_test_reader;
 SELECT mals_grant('mals_test_admin', 'admin'), mals_grant('mals_test_reader', 'reader');
+-- mals_maintain would remove what is as old as this
+SELECT mals_set_retention(NULL);
 TRUNCATE mals.entries, mals._sights, mals._templates, mals._groups, mals._hand_merges, mals._hand_splits, mals.error_status, mals.resolutions, mals.audit;
 SET mals.max_past = '-1';
 -- over several partitions: more than one batch, and kinds that go, stay in part, and stay
@@ -74,3 +76,4 @@ ROLLBACK;
 SELECT mals_revoke('mals_test_admin', 'admin'), mals_revoke('mals_test_reader', 'reader');
 DROP ROLE mals_test_admin, mals_test_reader;
 TRUNCATE mals.entries, mals._sights, mals._templates, mals._groups, mals._hand_merges, mals._hand_splits, mals.error_status, mals.resolutions, mals.audit;
+SELECT mals_drop_retention();
