@@ -5,6 +5,8 @@
 #   make demo, make demo-stop                a throw-away server with real log entries
 #   make format, make format-check           clang-format over src/
 #   make coverage                            tempcheck, then lines covered by file
+#   make fuzz [SECONDS=60] [TARGETS=...]     libFuzzer over everything that parses
+#   make valgrind [REGRESS=...]              memcheck over the SQL tests
 #
 # COPT adds flags to compiler and linker, such as
 # COPT='-fsanitize=undefined -fno-sanitize-recover=all'.
@@ -40,7 +42,7 @@ TAP_TESTS = 1
 PROVE_TESTS = $(TAP)
 endif
 
-EXTRA_CLEAN = tmp_check tmp_stage tmp_flags \
+EXTRA_CLEAN = tmp_check tmp_stage tmp_flags tmp_fuzz tmp_valgrind \
 	$(foreach suffix,gcno gcda,$(wildcard src/*.$(suffix) src/*/*.$(suffix)))
 
 PG_CONFIG = pg_config
@@ -61,7 +63,7 @@ $(DATA_built): $(INSTALL_PARTS) mals.control
 	  cat $(INSTALL_PARTS); } >$@.tmp
 	mv $@.tmp $@
 
-.PHONY: stage tempcheck demo demo-stop format format-check coverage
+.PHONY: fuzz valgrind stage tempcheck demo demo-stop format format-check coverage
 
 stage:
 	@rm -rf tmp_stage
@@ -88,3 +90,9 @@ coverage:
 	$(MAKE) --no-print-directory tempcheck COPT=--coverage
 	@for o in $(OBJS); do gcov -n -r -o "$$o" "$${o%.o}.c"; done | \
 		awk '/^File/ { f = $$2 } /^Lines/ && f { sub(/.*:/, ""); print f ": " $$0; f = "" }'
+
+fuzz: stage
+	@PG_CONFIG='$(PG_CONFIG)' LIBS='$(filter -l%,$(SHLIB_LINK))' test/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+valgrind: stage
+	@PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' test/valgrind
