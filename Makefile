@@ -7,6 +7,8 @@
 #   make coverage                            tempcheck, then lines covered by file
 #   make upgrade-check                       pg_upgrade across Debian's PostgreSQL versions (root)
 #   make freeze                              keep the install script of a release for good
+#   make fuzz [SECONDS=60] [TARGETS=...]     libFuzzer over everything that parses
+#   make valgrind [REGRESS=...]              memcheck over the SQL tests
 #
 # COPT adds flags to compiler and linker, such as
 # COPT='-fsanitize=undefined -fno-sanitize-recover=all'.
@@ -44,7 +46,7 @@ TAP_TESTS = 1
 PROVE_TESTS = $(TAP)
 endif
 
-EXTRA_CLEAN = tmp_check tmp_stage tmp_flags \
+EXTRA_CLEAN = tmp_check tmp_stage tmp_flags tmp_fuzz tmp_valgrind \
 	$(foreach suffix,gcno gcda,$(wildcard src/*.$(suffix) src/*/*.$(suffix)))
 
 PG_CONFIG = pg_config
@@ -69,7 +71,7 @@ $(DATA_built): $(INSTALL_PARTS) mals.control
 	  cat $(INSTALL_PARTS); } >$@.tmp
 	mv $@.tmp $@
 
-.PHONY: stage tempcheck demo demo-stop format format-check coverage upgrade-check freeze
+.PHONY: stage tempcheck demo demo-stop format format-check coverage upgrade-check freeze fuzz valgrind
 
 stage:
 	@rm -rf tmp_stage
@@ -103,3 +105,9 @@ coverage:
 
 upgrade-check:
 	@test/upgrade-check
+
+fuzz: stage
+	@PG_CONFIG='$(PG_CONFIG)' LIBS='$(filter -l%,$(SHLIB_LINK))' test/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+valgrind: stage
+	@PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' test/valgrind

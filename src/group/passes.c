@@ -13,10 +13,10 @@
 static inline bool
 is_char(const Tokens *tokens, int at, unsigned char c)
 {
-	const Token *token = &tokens->token[at];
+	const Token *token = tokens->token;
 
-	return at < tokens->count && at >= 0 && token->kind == TOKEN_PUNCT && token->len == 1 &&
-		   tokens->text[token->start] == c;
+	return at < tokens->count && at >= 0 && token[at].kind == TOKEN_PUNCT && token[at].len == 1 &&
+		   tokens->text[token[at].start] == c;
 }
 
 static inline bool
