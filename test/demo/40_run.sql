@@ -14,7 +14,8 @@ SELECT rule, state, count, agent_id FROM mals.alerts;
 
 \echo '=== 11. How long things take, and metrics for Prometheus ==='
 \echo
-SELECT key AS agent, entries, p50, p95, p99 FROM mals_latency() ORDER BY entries DESC LIMIT 4;
+SELECT key AS agent, entries, round(p50) AS p50, round(p95) AS p95, round(p99) AS p99, max
+  FROM mals_latency() ORDER BY entries DESC, key LIMIT 4;
 SELECT mals_counter('orders_total', '{"pair": "ETH/USDC"}') FROM generate_series(1, 3) \g /dev/null
 SELECT line FROM mals_metrics() AS line WHERE line ~ '^(# TYPE )?(orders_total|mals_partitions|mals_healthy)'
 \g (format=unaligned tuples_only=on)
