@@ -39,9 +39,14 @@ SELECT lpad(elapsed_ms::int::text, 6) AS ms, agent_id, level,
 
 \echo '=== 4. Which kinds of messages are there? ==='
 \echo
-\echo 'mals_maintain joins templates that differ in one word that varies; then the commonest:'
+\echo 'mals_maintain joins templates that differ in one word that varies. It also removes what is older'
+\echo 'than 30 days, so the package logs first get a policy of their own: for ever.'
 \echo
+SELECT count(mals_set_retention(NULL, agent_id => agent)) AS policies
+  FROM unnest('{dpkg,apt,update-alternatives}'::text[]) AS agent;
 SELECT mals_maintain() \g (format=unaligned tuples_only=on)
+\echo
+\echo 'The commonest:'
 \echo
 SELECT entries, level, left(template, 58) AS template, array_length(agents, 1) AS agents
   FROM mals_patterns(max_rows => 12);
