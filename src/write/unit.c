@@ -186,12 +186,15 @@ mals_unit_read(const char *data, MalsEntry *entry)
 	return data + packed->size;
 }
 
+/* The longest sleep, after which a session asks for a writer once more, in milliseconds. */
+#define MAX_SLEEP 1000
+
 /* How many milliseconds of mals.write_timeout are left. */
 static long
 time_left(TimestampTz begin)
 {
 	if (mals_write_timeout == 0)
-		return 60000;
+		return MAX_SLEEP;
 	return mals_write_timeout - TimestampDifferenceMilliseconds(begin, GetCurrentTimestamp());
 }
 
@@ -233,7 +236,7 @@ put(MalsRing *ring, MalsUnit *unit, MalsRecord *record, const MalsPart *part)
 			raise_timeout(ring, unit, false);
 		if (result == MALS_PUT_CLOSED)
 			mals_ring_want(ring);
-		mals_ring_wait(left);
+		mals_ring_wait(Min(left, MAX_SLEEP));
 	}
 	mals_ring_wait_end();
 	return place;
@@ -285,8 +288,8 @@ wait_for_outcome(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64
 			raise_timeout(ring, unit, !mals_ring_withdraw(ring, place, number));
 		if (!ring->open)
 			mals_ring_want(ring);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
-						 PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(left, MAX_SLEEP), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -55,6 +55,11 @@ sql_is($node, qq{SELECT mals_flush() \\g /dev/null
 	SELECT string_agg(concat(level, ' ', metadata->>'sqlstate'), ',' ORDER BY ts) $entries AND agent_id = 'states'},
 	'error 42601,error 42P01,error 25P02,error 22012,error 42703,error 23505,critical 57P01', 'in any state of a transaction');
 
+# secrets are redacted, in the message and in the statement
+$node->psql('postgres', q{SET mals.agent_id = 'secrets'; DO $$ BEGIN RAISE EXCEPTION 'cannot reach postgres://ann:s3cretpw@db/x'; END $$});
+sql_is($node, qq{SELECT mals_flush() \\g /dev/null\nSELECT message LIKE '%[redacted:%', e::text LIKE '%s3cretpw%' FROM mals.entries e WHERE agent_id = 'secrets'},
+	't|f', 'secrets are redacted');
+
 # out of memory: the message is kept
 $node->psql('postgres', q{SET mals.agent_id = 'memory'; SELECT repeat('x', 1000000000) || repeat('x', 1000000000)});
 sql_is($node, qq{SELECT mals_flush() \\g /dev/null\nSELECT count(*) $entries AND agent_id = 'memory'}, '1', 'out of memory');
