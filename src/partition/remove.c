@@ -57,6 +57,7 @@ typedef struct Removal
 	bool whole;       /* all that it can hold is due */
 	bool exclusively; /* drop it while it is still being detached */
 	int64 rows;
+	bool kept; /* it has entries that are to stay */
 	bool dropped;
 } Removal;
 
@@ -111,7 +112,8 @@ drop_table(void *argument)
 {
 	Removal *removal = argument;
 
-	if (!removal->by_size && has_kept(removal))
+	removal->kept = !removal->by_size && has_kept(removal);
+	if (removal->kept)
 		return;
 	removal->rows = count_rows(removal->oid);
 	mals_run(psprintf("SELECT FROM mals._partition_state WHERE partition = %u"
@@ -197,6 +199,32 @@ pause_for(int milliseconds)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* How many entries a table must have to be dropped, as SQL, once so many were archived. */
+static char *
+archived_count(int64 entries)
+{
+	return mals_archive_directory[0] == '\0' ? "NULL" : psprintf("%lld", (long long) entries);
+}
+
+/*
+ * Archives a table again that got entries after it was archived, and before it
+ * was out of everybody's sight. Returns whether it now can be dropped.
+ */
+static bool
+archive_again(const Removal *removal)
+{
+	int64 entries;
+	bool good;
+
+	mals_begin();
+	good = mals_partition_archive(removal->oid, NULL, &entries);
+	if (good)
+		mals_run(psprintf("UPDATE mals._partition_state SET archived = %s WHERE partition = %u",
+						  archived_count(entries), removal->oid));
+	mals_commit();
+	return good;
+}
+
 /*
  * Removes a partition that is being detached, or cannot be because another one
  * is: one at a time can.
@@ -225,6 +253,9 @@ finish_detach(Removal *removal, bool detaching, int64 *removed)
 				}
 				if (!detaching)
 					return MALS_KEPT;
+				/* it cannot be attached again before the detach is finished */
+				if (removal->kept || !archive_again(removal))
+					return MALS_UNFINISHED;
 			}
 		}
 		if (request->patience > 0 &&
@@ -249,7 +280,7 @@ archive(const MalsJudged *partition)
 	mals_commit();
 	if (!good)
 		return NULL;
-	return mals_archive_directory[0] == '\0' ? "NULL" : psprintf("%lld", (long long) entries);
+	return archived_count(entries);
 }
 
 MalsRemoval
