@@ -8,8 +8,9 @@
  *	   nobody sees it in mals.entries. When all who may still read or write it
  *	   have gone, it is a table of its own. Nobody waits for that but us.
  *	4. Now that nobody can add to it, its entries are counted, and looked at once
- *	   more: a late entry may have come that is not due or not archived. Then the
- *	   table is attached again, and the next turn judges it anew.
+ *	   more: a late entry may have come meanwhile. If it is not archived, the table
+ *	   is archived again; if it is not due, or that fails, the table is attached
+ *	   again, and the next turn judges it anew.
  *	5. Else it is dropped, with its row in mals._partition_state and what was
  *	   said about its entries, in one transaction.
  *
@@ -57,7 +58,6 @@ typedef struct Removal
 	bool whole;       /* all that it can hold is due */
 	bool exclusively; /* drop it while it is still being detached */
 	int64 rows;
-	bool kept; /* it has entries that are to stay */
 	bool dropped;
 } Removal;
 
@@ -112,15 +112,21 @@ drop_table(void *argument)
 {
 	Removal *removal = argument;
 
-	removal->kept = !removal->by_size && has_kept(removal);
-	if (removal->kept)
+	if (!removal->by_size && has_kept(removal))
 		return;
 	removal->rows = count_rows(removal->oid);
-	mals_run(psprintf("SELECT FROM mals._partition_state WHERE partition = %u"
-					  " AND archived <> %lld",
-					  removal->oid, (long long) removal->rows));
-	if (SPI_processed > 0)
-		return;
+	if (mals_run(psprintf("SELECT FROM mals._partition_state WHERE partition = %u"
+						  " AND archived <> %lld",
+						  removal->oid, (long long) removal->rows)) > 0)
+	{
+		/* one came after it was archived; now none can */
+		int64 archived;
+
+		if (!mals_partition_archive(removal->oid, NULL, &archived))
+			return;
+		mals_run(psprintf("UPDATE mals._partition_state SET archived = %lld WHERE partition = %u",
+						  (long long) archived, removal->oid));
+	}
 
 	if (removal->exclusively)
 	{
@@ -199,32 +205,6 @@ pause_for(int milliseconds)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* How many entries a table must have to be dropped, as SQL, once so many were archived. */
-static char *
-archived_count(int64 entries)
-{
-	return mals_archive_directory[0] == '\0' ? "NULL" : psprintf("%lld", (long long) entries);
-}
-
-/*
- * Archives a table again that got entries after it was archived, and before it
- * was out of everybody's sight. Returns whether it now can be dropped.
- */
-static bool
-archive_again(const Removal *removal)
-{
-	int64 entries;
-	bool good;
-
-	mals_begin();
-	good = mals_partition_archive(removal->oid, NULL, &entries);
-	if (good)
-		mals_run(psprintf("UPDATE mals._partition_state SET archived = %s WHERE partition = %u",
-						  archived_count(entries), removal->oid));
-	mals_commit();
-	return good;
-}
-
 /*
  * Removes a partition that is being detached, or cannot be because another one
  * is: one at a time can.
@@ -251,11 +231,7 @@ finish_detach(Removal *removal, bool detaching, int64 *removed)
 					*removed += removal->rows;
 					return MALS_REMOVED;
 				}
-				if (!detaching)
-					return MALS_KEPT;
-				/* it cannot be attached again before the detach is finished */
-				if (removal->kept || !archive_again(removal))
-					return MALS_UNFINISHED;
+				return detaching ? MALS_UNFINISHED : MALS_KEPT;
 			}
 		}
 		if (request->patience > 0 &&
@@ -280,7 +256,21 @@ archive(const MalsJudged *partition)
 	mals_commit();
 	if (!good)
 		return NULL;
-	return archived_count(entries);
+	return mals_archive_directory[0] == '\0' ? "NULL" : psprintf("%lld", (long long) entries);
+}
+
+/* Tells whether a detach of a partition has begun and not ended. */
+static bool
+is_detaching(Oid partition)
+{
+	bool detaching;
+
+	mals_begin();
+	detaching = mals_run(psprintf("SELECT FROM mals._partitions() WHERE partition = %u"
+								  " AND detaching",
+								  partition)) > 0;
+	mals_commit();
+	return detaching;
 }
 
 MalsRemoval
@@ -288,7 +278,9 @@ mals_remove(const MalsRetention *request, const MalsJudged *partition, const cha
 			int64 *removed)
 {
 	Removal removal = {.request = request, .oid = partition->oid, .name = partition->name};
+	TimestampTz begin = GetCurrentTimestamp();
 	char *archived = archive(partition);
+	char *detach;
 
 	if (archived == NULL)
 		return MALS_KEPT;
@@ -305,10 +297,16 @@ mals_remove(const MalsRetention *request, const MalsJudged *partition, const cha
 	mals_commit();
 	if (foreign_detach)
 		return finish_detach(&removal, false, removed);
-	if (!mals_run_toplevel(
-			psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", partition->name),
-			request->patience))
-		return finish_detach(&removal, true, removed);
+	detach = psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", partition->name);
+	while (!mals_run_toplevel(detach, request->patience))
+	{
+		if (is_detaching(partition->oid))
+			return finish_detach(&removal, true, removed);
+		if (request->patience > 0 &&
+			TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), request->patience))
+			return MALS_UNFINISHED;
+		pause_for(FINALIZE_PAUSE);
+	}
 	return finish(&removal, removed);
 }
 
@@ -321,6 +319,37 @@ forget(Oid partition)
 					  " WHERE partition = %u",
 					  partition));
 	mals_commit();
+}
+
+/*
+ * Finishes a user's detach that was interrupted; such a table stays. Returns
+ * false if it could not, and partitions cannot be detached concurrently.
+ */
+static bool
+finalize_foreign(void)
+{
+	/* not one that its session is still at */
+	static const char *const foreign =
+		"SELECT p.partition::regclass FROM mals._partitions() p WHERE p.detaching AND NOT EXISTS"
+		" (SELECT FROM mals._partition_state s WHERE s.partition = p.partition AND s.removing IS "
+		"NOT NULL)";
+	char *name = NULL;
+	bool busy = false;
+
+	mals_begin();
+	if (mals_run(foreign) > 0)
+	{
+		name = mals_result(0, 1);
+		busy =
+			mals_run("SELECT FROM pg_stat_activity WHERE datid = (SELECT oid FROM pg_database WHERE"
+					 " datname = current_database()) AND pid <> pg_backend_pid()"
+					 " AND state = 'active' AND query ILIKE '%detach%partition%'") > 0;
+	}
+	mals_commit();
+	return name == NULL ||
+		   (!busy && mals_run_toplevel(
+						 psprintf("ALTER TABLE mals.entries DETACH PARTITION %s FINALIZE", name),
+						 FINALIZE_PATIENCE));
 }
 
 bool
@@ -340,7 +369,7 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 	} * all;
 	bool good = true;
 
-	foreign_detach = !mals_finalize_foreign();
+	foreign_detach = !finalize_foreign();
 	mals_begin();
 	count = mals_run(leftovers);
 	all = MemoryContextAllocZero(mals_outer_context(), Max(count, 1) * sizeof(*all));
@@ -368,31 +397,4 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 			good &= finish(removal, removed) != MALS_UNFINISHED;
 	}
 	return good;
-}
-
-bool
-mals_finalize_foreign(void)
-{
-	/* not one that its session is still at */
-	static const char *const foreign =
-		"SELECT p.partition::regclass FROM mals._partitions() p WHERE p.detaching AND NOT EXISTS"
-		" (SELECT FROM mals._partition_state s WHERE s.partition = p.partition AND s.removing IS "
-		"NOT NULL)";
-	char *name = NULL;
-	bool busy = false;
-
-	mals_begin();
-	if (mals_run(foreign) > 0)
-	{
-		name = mals_result(0, 1);
-		busy =
-			mals_run("SELECT FROM pg_stat_activity WHERE datid = (SELECT oid FROM pg_database WHERE"
-					 " datname = current_database()) AND pid <> pg_backend_pid()"
-					 " AND state = 'active' AND query ILIKE '%detach%partition%'") > 0;
-	}
-	mals_commit();
-	return name == NULL ||
-		   (!busy && mals_run_toplevel(
-						 psprintf("ALTER TABLE mals.entries DETACH PARTITION %s FINALIZE", name),
-						 FINALIZE_PATIENCE));
 }

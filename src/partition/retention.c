@@ -39,8 +39,8 @@ PG_FUNCTION_INFO_V1(mals_invalidate);
 PG_FUNCTION_INFO_V1(mals_partitions);
 PG_FUNCTION_INFO_V1(mals_prune);
 
-/* How long to wait for those whose snapshots keep a user's detach from being finished. */
-#define FOREIGN_PATIENCE 10000
+/* How long to wait for those whose snapshots keep a detach from being finished. */
+#define SNAPSHOT_PATIENCE 10000
 
 /* A class of advisory locks that SQL's functions don't use. */
 #define REMOVAL_LOCK_CLASS 0x6d61
@@ -337,6 +337,29 @@ mals_retention_run(const MalsRetention *request)
 	return removed;
 }
 
+/*
+ * Finishes detaches that could not be finished beside the snapshot of the one
+ * who asked for removal: a user's, or that of a partition that is to stay.
+ */
+static void
+finish_detaches(void)
+{
+	MalsRetention request = {
+		.at = GetCurrentTimestamp(), .before = DT_NOEND, .patience = SNAPSHOT_PATIENCE};
+	int64 removed = 0;
+	bool any;
+
+	mals_begin();
+	any = mals_run("SELECT FROM mals._partitions() WHERE detaching") > 0;
+	mals_commit();
+	if (any && mals_run_limited(mals_wait_for_snapshots, NULL, SNAPSHOT_PATIENCE))
+	{
+		(void) mals_removal_lock(true, true);
+		(void) mals_remove_leftovers(&request, &removed);
+		mals_removal_unlock();
+	}
+}
+
 void
 mals_retention_compact(void)
 {
@@ -349,9 +372,7 @@ mals_retention_compact(void)
 
 	pin_settings();
 	MemoryContextSwitchTo(context);
-	if (!mals_finalize_foreign() &&
-		mals_run_limited(mals_wait_for_snapshots, NULL, FOREIGN_PATIENCE))
-		(void) mals_finalize_foreign();
+	finish_detaches();
 	mals_begin();
 	count = mals_run(psprintf("SELECT partition, name FROM mals._bloated('%s')",
 							  timestamptz_to_str(GetCurrentTimestamp())));

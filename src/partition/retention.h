@@ -34,6 +34,7 @@ typedef enum MalsRemoval
  * transaction. In one, mals_begin and mals_commit only open and close SPI.
  */
 extern void mals_begin(void);
+extern void mals_begin_as(bool repeatable); /* or with one snapshot for all statements */
 extern void mals_commit(void);
 
 /* Runs a statement by SPI, within mals_begin and mals_commit. Returns how many rows it had. */
@@ -75,12 +76,6 @@ extern char *mals_due_condition(const MalsRetention *request);
  */
 extern MalsRemoval mals_remove(const MalsRetention *request, const MalsJudged *partition,
 							   const char *reason, int64 *removed);
-
-/*
- * Finishes a user's detach that was interrupted; such a table stays. Returns
- * false if it could not, and partitions cannot be detached concurrently.
- */
-extern bool mals_finalize_foreign(void);
 
 /* Goes on with the removals that were interrupted. Returns false if one still is. */
 extern bool mals_remove_leftovers(const MalsRetention *request, int64 *removed);

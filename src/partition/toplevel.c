@@ -87,15 +87,25 @@ end_watch(void)
 }
 
 void
-mals_begin(void)
+mals_begin_as(bool repeatable)
 {
 	outer_context = CurrentMemoryContext;
 	within = IsTransactionState();
 	if (!within)
+	{
 		StartTransactionCommand();
+		if (repeatable)
+			XactIsoLevel = XACT_REPEATABLE_READ;
+	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+}
+
+void
+mals_begin(void)
+{
+	mals_begin_as(false);
 }
 
 void
