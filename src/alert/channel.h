@@ -51,6 +51,9 @@ extern void mals_channels_check(Jsonb *channels);
 /* The text under a key of a channel, palloc'd; NULL if there is none. */
 extern char *mals_channel_text(Datum target, const char *key);
 
+/* Makes a text of the server's encoding UTF-8. */
+extern char *mals_utf8(const char *str);
+
 /* The host of a URL of http or https, palloc'd; NULL if it is none. */
 extern char *mals_webhook_host(const char *url);
 

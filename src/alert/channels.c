@@ -7,6 +7,7 @@
  */
 #include "mals_errors.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -219,4 +220,29 @@ mals_channel_text(Datum target, const char *key)
 		value.type != jbvString)
 		return NULL;
 	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/* In a database without an encoding, ? stands for what is no UTF-8. */
+char *
+mals_utf8(const char *str)
+{
+	int left = strlen(str);
+	char *result;
+
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		return pg_server_to_any(str, left, PG_UTF8);
+	result = pstrdup(str);
+	for (char *p = result; left > 0;)
+	{
+		int len = pg_encoding_verifymbchar(PG_UTF8, p, left);
+
+		if (len <= 0)
+		{
+			*p = '?';
+			len = 1;
+		}
+		p += len;
+		left -= len;
+	}
+	return result;
 }

@@ -108,13 +108,13 @@ static void
 make_message(MalsTransfer *transfer, const char *from, const char *to, const char *subject,
 			 const char *text)
 {
-	char *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	char *utf8 = mals_utf8(text);
 	int left = strlen(utf8);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "From: <%s>\r\nTo: <%s>\r\n", from, to);
-	append_header(&buf, "Subject", pg_server_to_any(subject, strlen(subject), PG_UTF8));
+	append_header(&buf, "Subject", mals_utf8(subject));
 	append_date(&buf);
 	appendStringInfo(&buf,
 					 "Message-ID: <%s@%s>\r\nIdempotency-Key: %s\r\nAuto-Submitted: "

@@ -13,7 +13,6 @@
 
 #include "common/hmac.h"
 #include "common/sha2.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "mals_guc.h"
@@ -99,7 +98,7 @@ mals_webhook_prepare(MalsTransfer *transfer, Jsonb *payload)
 		transfer->reason = "mals.webhook_allow does not allow the host";
 		return;
 	}
-	transfer->body = pg_server_to_any(text, strlen(text), PG_UTF8);
+	transfer->body = mals_utf8(text);
 	transfer->length = strlen(transfer->body);
 	mals_transfer_header(transfer, "Content-Type: application/json");
 	mals_transfer_header(transfer, "Expect:");

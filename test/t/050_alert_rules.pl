@@ -55,6 +55,9 @@ sql_is($node, q{SELECT sum(count) FROM mals.alerts WHERE rule = 'one'}, '4', 'no
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.worker; SELECT pg_reload_conf()});
 fires('sum(count)', 'one', '7', 'all of it is when there is one again');
 
+$node->safe_psql('postgres', q{SET mals.write_mode = async; SELECT mals_log('a', 'async', 'error')});
+fires('sum(count)', 'one', '8', 'an entry that another process writes');
+
 # Writers of transactions of any length beside the evaluation.
 $node->safe_psql('postgres', q{SELECT mals_alert_set('all', 'agent:w-*', cooldown => '0', channels => '[]')});
 $node->pgbench('-n -c 8 -j 2 -t 25', 0, [qr{number of transactions actually processed: 200/200}], [], 'eight writers',

@@ -95,6 +95,15 @@ $node->append_conf('postgresql.conf', q{mals.webhook_timeout = '5s'});
 $node->safe_psql('postgres', q{SELECT 1}) if $node->start;
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.webhook_timeout; SELECT pg_reload_conf()});
 
+# A database without an encoding: what is no UTF-8 does not keep an alert back.
+$node->safe_psql('postgres', q{CREATE DATABASE ascii ENCODING SQL_ASCII TEMPLATE template0});
+my $ascii = $receiver->url('ascii');
+$node->safe_psql('ascii', qq{CREATE EXTENSION mals; SELECT mals_alert_set('ascii', '', channels => '[{"webhook": "$ascii"}]');
+	SELECT mals_log('bot', E'caf\\xe9 na\\xc3\\xafve')});
+my ($foreign) = $receiver->wait_for(1, 'ascii');
+is(JSON::PP::decode_json($foreign->{body})->{entry}{message}, "caf? na\x{ef}ve", 'bytes that are no UTF-8 are replaced');
+$node->safe_psql('postgres', q{DROP DATABASE ascii});
+
 # Given up after a while, with the error.
 $node->safe_psql('postgres', q{ALTER DATABASE postgres SET mals.alert_give_up = '1 s'});
 $node->safe_psql('postgres', q{SELECT mals_alert_drop('never')});
