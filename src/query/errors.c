@@ -9,6 +9,7 @@
  */
 #include "mals_errors.h"
 
+#include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -53,13 +54,17 @@ typedef struct Window
 static void
 read_window(FunctionCallInfo fcinfo, Window *window)
 {
+	int64 length;
+
 	window->until = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
 	window->end = window->until == DT_NOEND ? GetCurrentTimestamp() : window->until;
 	window->since = PG_ARGISNULL(0) ? window->end - USECS_PER_DAY : PG_GETARG_TIMESTAMPTZ(0);
 	if (TIMESTAMP_NOT_FINITE(window->since) || TIMESTAMP_NOT_FINITE(window->end))
 		mals_error_range(TIMESTAMP_NOT_FINITE(window->end) ? "until" : "since",
 						 "Give a finite time: the window is compared with the one before it.");
-	window->before = window->since - Max(window->end - window->since, 0);
+	if (pg_sub_s64_overflow(window->end, window->since, &length) ||
+		pg_sub_s64_overflow(window->since, Max(length, 0), &window->before))
+		window->before = DT_NOBEGIN;
 	window->agent = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	window->recurring_min = mals_number_arg(fcinfo, 3, "recurring_min", 1, 3);
 }

@@ -43,6 +43,7 @@ name_arg(FunctionCallInfo fcinfo, int arg, const char *argname, char *otherwise)
 	if (*name == '\0')
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is empty", argname),
 				errhint("Give a metadata key, such as duration_ms or http.duration."));
+	mals_check_path(name, argname);
 	return name;
 }
 

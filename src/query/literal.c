@@ -36,7 +36,8 @@ mals_append_uuid(StringInfo buf, const pg_uuid_t *id)
 }
 
 /*
- * Appends the literal of a time, in UTC.
+ * Appends the literal of a time, in UTC. Reckoning may have led out of the range
+ * of times: what is before all of them is -infinity.
  */
 void
 mals_append_timestamp(StringInfo buf, TimestampTz ts)
@@ -45,11 +46,30 @@ mals_append_timestamp(StringInfo buf, TimestampTz ts)
 	fsec_t fsec;
 	char text[MAXDATELEN + 1];
 
+	if (ts < MIN_TIMESTAMP)
+	{
+		appendStringInfoString(buf, "'-infinity'::timestamptz");
+		return;
+	}
 	if (timestamp2tm(ts, NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
 	tm.tm_isdst = 0; /* below 0 it would show no zone */
 	EncodeDateTime(&tm, fsec, true, 0, NULL, USE_ISO_DATES, text);
 	appendStringInfo(buf, "'%s'::timestamptz", text);
+}
+
+/* Raises an error for a path into metadata of too many steps. */
+void
+mals_check_path(const char *key, const char *argname)
+{
+	int steps = 1;
+
+	for (const char *c = key; *c; c++)
+		steps += *c == '.';
+	if (steps > MALS_MAX_STEPS)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s is a path of more than %d steps", argname, MALS_MAX_STEPS),
+				errhint("Give a metadata key, such as duration_ms or http.duration."));
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "entry/entry.h"
+#include "query/literal.h"
 
 /*
  * Limits: no query that a person or a program means is longer, and within them
@@ -35,7 +36,6 @@
  */
 #define MAX_QUERY_BYTES 16384
 #define MAX_TERMS 1000
-#define MAX_STEPS 16 /* of a path into metadata */
 
 /* At most this many bytes of a token are shown in an error. */
 #define MAX_SHOWN 64
@@ -582,8 +582,8 @@ add_key_term(Parser *parser, Token *token)
 						   "text, and double quotes around a text that begins with one of them.");
 			for (const char *dot = term->key; (dot = strchr(dot, '.')) != NULL; dot++)
 			{
-				if (++dots >= MAX_STEPS)
-					fail_value(parser, token, psprintf("path of more than %d steps", MAX_STEPS),
+				if (++dots >= MALS_MAX_STEPS)
+					fail_value(parser, token, psprintf("path of more than %d steps", MALS_MAX_STEPS),
 							   "Ask for less at a time, or filter the result with plain SQL.");
 			}
 			if (with_operator)

@@ -296,6 +296,7 @@ append_facet(StringInfo sql, text *field)
 	if (*name == '\0')
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("field is empty"),
 				errhint("Use agent, level, category, source, session, correlation or meta.<key>."));
+	mals_check_path(name, "field");
 	appendStringInfo(sql, "VALUES (0, %s, (", quote_literal_cstr(psprintf("meta.%s", name)));
 	mals_append_metadata(sql, name);
 	appendStringInfoString(sql, " #>> '{}') COLLATE \"C\")");
