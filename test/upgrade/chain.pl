@@ -11,11 +11,10 @@ use Test::More;
 
 my @versions = @ARGV;
 
-# Makes a server of a version, which finds the extension that was built for it.
+# Makes a server of a version.
 sub server
 {
 	my ($version) = @_;
-	local $ENV{TEMP_CONFIG} = "$ENV{TESTDIR}/$version.conf";
 	my $node = PostgreSQL::Test::Cluster->new("server_$version" . int(rand(1e6)), install_path => "/usr/lib/postgresql/$version");
 
 	$node->init(extra => [ '-k', '--locale=C', '--encoding=UTF8' ]);
@@ -44,8 +43,9 @@ my %state = (
 	partitions => q{SELECT string_agg(c.relname || pg_get_expr(relpartbound, c.oid), E'\n' ORDER BY relname)
 		FROM pg_class c WHERE relispartition AND relkind = 'r' AND relname ~ '^entries_202[13]'},
 	indexes => q{SELECT string_agg(indexdef, E'\n' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'mals' AND tablename !~ '^entries_' OR tablename ~ '^entries_202[13]'},
-	grants => q{SELECT string_agg(relname || relacl::text, E'\n' ORDER BY relname) FROM pg_class
-		WHERE relnamespace = 'mals'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p', 'v')},
+	grants => q{SELECT string_agg(relname || a.grantee::regrole || a.privilege_type, E'\n' ORDER BY relname, a.grantee, a.privilege_type)
+		FROM pg_class, aclexplode(relacl) a
+		WHERE a.grantee <> relowner AND relnamespace = 'mals'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p', 'v')},
 	triggers => q{SELECT string_agg(tgrelid::regclass || ' ' || tgname || tgenabled::text, E'\n' ORDER BY tgrelid::regclass::text, tgname)
 		FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'mals'::regnamespace) AND NOT tgisinternal},
 	policies => q{SELECT count(*), md5(string_agg(polrelid::regclass || polname, E'\n' ORDER BY polrelid::regclass::text, polname)) FROM pg_policy},
