@@ -69,12 +69,26 @@ END
 $$;
 COMMENT ON FUNCTION mals._check_privilege(regrole, text) IS 'Raises an error for a privilege that there is not.';
 
+CREATE FUNCTION mals._check_writable(what text) RETURNS void
+  LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF current_setting('transaction_read_only')::boolean THEN
+    RAISE read_only_sql_transaction USING MESSAGE = format('cannot execute %s in a read-only transaction', what),
+      HINT = CASE WHEN pg_is_in_recovery() THEN 'This server is a standby: connect to the primary.'
+                  ELSE 'Use a transaction that is READ WRITE.' END;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION mals._check_writable(text) IS 'Raises 25006 for a function that writes, in a transaction that must not.';
+
 CREATE FUNCTION mals_grant(role regrole, privilege text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   part text;
 BEGIN
+  PERFORM mals._check_writable('mals_grant');
   IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
     RAISE insufficient_privilege USING MESSAGE = 'permission denied to grant privileges of mals',
       HINT = 'Have the owner of the extension do it.';
@@ -121,6 +135,7 @@ DECLARE
   part text;
   kept text[];
 BEGIN
+  PERFORM mals._check_writable('mals_revoke');
   IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
     RAISE insufficient_privilege USING MESSAGE = 'permission denied to revoke privileges of mals',
       HINT = 'Have the owner of the extension do it.';
@@ -149,6 +164,7 @@ AS $$
 DECLARE
   owner oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = 'mals.entries'::regclass);
 BEGIN
+  PERFORM mals._check_writable('mals_bind_agent');
   IF role IS NULL THEN
     RAISE null_value_not_allowed USING MESSAGE = 'role is required', HINT = 'Name the role, such as ''crypto_bot''.';
   END IF;

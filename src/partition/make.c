@@ -364,6 +364,22 @@ mals_partition_make_span(TimestampTz from, TimestampTz to, int unit)
 	return made;
 }
 
+bool
+mals_partition_any(void)
+{
+	Relation entries;
+	bool any;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
+	any = RelationGetPartitionDesc(entries, true)->nparts > 0;
+	table_close(entries, AccessShareLock);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return any;
+}
+
 int64
 mals_partition_premake(void)
 {

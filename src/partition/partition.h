@@ -134,4 +134,7 @@ extern void mals_removal_unlock(void);
 extern int64 mals_partition_make_span(TimestampTz from, TimestampTz to, int unit);
 extern int64 mals_partition_premake(void);
 
+/* Tells whether there is any partition; to be called outside of a transaction. */
+extern bool mals_partition_any(void);
+
 #endif /* MALS_PARTITION_H */

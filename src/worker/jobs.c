@@ -23,6 +23,9 @@
 #include "worker/jobs.h"
 #include "worker/worker.h"
 
+/* How long an empty database is left to a dump that is restored, in microseconds. */
+#define RESTORE_TIME (10 * 60 * USECS_PER_SEC)
+
 /* A run of a job. */
 typedef struct Run
 {
@@ -100,6 +103,21 @@ run_totals(void)
 	return in_transaction(count_entries);
 }
 
+/*
+ * Makes partitions ahead; but where there is none yet only after a while, for a
+ * dump may be about to be restored, whose partitions would be there already.
+ */
+static int64
+run_premake(void)
+{
+	static TimestampTz begin = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (begin == 0)
+		begin = mals_partition_any() ? now : now + RESTORE_TIME;
+	return now >= begin ? mals_partition_premake() : 0;
+}
+
 /* Removes what is due, as far as nobody is in the way for long. */
 static int64
 run_retention(void)
@@ -126,7 +144,7 @@ run_expire(void)
 }
 
 const MalsJob mals_jobs[] = {
-	{"premake", 600, 0, 0, false, mals_partition_premake, NULL},
+	{"premake", 600, 0, 0, false, run_premake, NULL},
 	{"retention", 600, 0, 0, true, run_retention, NULL},
 	{"expire", 3600, 0, 0, false, run_expire, NULL},
 	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics, NULL},

@@ -113,7 +113,7 @@ for (qw(old new))
 	system('cp', '-p', "$dir/$library$pkglibdir/mals.so", "$dir/$sql-sql$pkglibdir/mals.so") == 0 or die 'cp failed';
 }
 
-my $node = mals_node('update', "shared_preload_libraries = 'mals'");
+my $node = mals_node('update', "shared_preload_libraries = 'mals'", "mals.retention = '100 years'");
 
 # Restarts the server with one of the stages.
 sub use_stage
@@ -146,7 +146,7 @@ SELECT line FROM (
   UNION ALL SELECT concat_ws(' ', 'view', name, pg_get_viewdef(oid)) FROM relations WHERE relkind = 'v'
   UNION ALL SELECT concat_ws(' ', 'index', pg_get_indexdef(indexrelid)) FROM pg_index WHERE indrelid IN (SELECT oid FROM relations)
   UNION ALL SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relations)
-  UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM relations)
+  UNION ALL SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM relations) AND NOT tgisinternal
   UNION ALL SELECT concat_ws(' ', 'policy', polname, polrelid::regclass, polcmd, polpermissive, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))
     FROM pg_policy WHERE polrelid IN (SELECT oid FROM relations)
   UNION ALL SELECT concat_ws(' ', 'event trigger', evtname, evtevent, evtenabled, evttags, evtfoid::regproc) FROM pg_event_trigger
@@ -312,7 +312,7 @@ for my $dump (qw(old new))
 
 	$node->safe_psql('postgres', "CREATE DATABASE $database TEMPLATE template0");
 	$node->safe_psql($database, "CREATE EXTENSION mals VERSION '$version'") if $dump eq 'old';
-	$node->command_ok([ 'pg_restore', '--exit-on-error', '-1', '-d', $database, "$dir/$dump.dump" ], "$dump dump: restored");
+	$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $database, "$dir/$dump.dump" ], "$dump dump: restored");
 	$node->safe_psql($database, 'ALTER EXTENSION mals UPDATE');
 	health_is($database, $next_version, $next_version, "$dump dump");
 	unchanged($database, "$dump dump");

@@ -11,15 +11,14 @@ use Test::More;
 
 my @versions = @ARGV;
 
-# Makes a server of a version, which finds the extension that was built for it.
+# Makes a server of a version.
 sub server
 {
 	my ($version) = @_;
-	local $ENV{TEMP_CONFIG} = "$ENV{TESTDIR}/$version.conf";
 	my $node = PostgreSQL::Test::Cluster->new("server_$version" . int(rand(1e6)), install_path => "/usr/lib/postgresql/$version");
 
 	$node->init(extra => [ '-k', '--locale=C', '--encoding=UTF8' ]);
-	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\n");
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\nmals.retention = '100 years'\n");
 	return $node;
 }
 
@@ -34,17 +33,21 @@ my %state = (
 	bindings => q{SELECT string_agg(b::text, E'\n' ORDER BY role) FROM mals.agent_bindings b},
 	audit => q{SELECT count(*), md5(string_agg(a::text, E'\n' ORDER BY at)) FROM mals.audit a},
 	rules => q{SELECT string_agg(r::text || mals_redact('x C-12'), E'\n') FROM mals.redact_rules r},
-	metrics => q{SELECT mals_metrics()},
+	metrics => q{SELECT string_agg(m, E'\n') FROM mals_metrics() m WHERE m !~ 'mals_(bytes|job|partitions|ring|workers)'},
+	policies_of_retention => q{SELECT string_agg(r::text, E'\n' ORDER BY r::text) FROM mals.retention_policies r},
+	alert_rules => q{SELECT string_agg(r::text, E'\n' ORDER BY name) FROM mals._alert_rules r},
 	agents => q{SELECT string_agg(a::text, E'\n' ORDER BY agent_id) FROM mals.agents a},
+	alerts => q{SELECT string_agg(a::text, E'\n' ORDER BY fired_at) FROM mals.alerts a},
 	dead_letters => q{SELECT string_agg(d::text, E'\n') FROM mals.dead_letters d},
 	settings => q{SELECT string_agg(unnest, ' ' ORDER BY unnest) FROM pg_db_role_setting, unnest(setconfig) WHERE unnest LIKE 'mals.%'},
 	partitions => q{SELECT string_agg(c.relname || pg_get_expr(relpartbound, c.oid), E'\n' ORDER BY relname)
-		FROM pg_class c WHERE relispartition AND relkind = 'r'},
-	indexes => q{SELECT string_agg(indexdef, E'\n' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'mals'},
-	grants => q{SELECT string_agg(relname || relacl::text, E'\n' ORDER BY relname) FROM pg_class
-		WHERE relnamespace = 'mals'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p', 'v')},
-	triggers => q{SELECT string_agg(tgrelid::regclass || ' ' || tgname || tgenabled, E'\n' ORDER BY tgrelid::regclass::text, tgname)
-		FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'mals'::regnamespace)},
+		FROM pg_class c WHERE relispartition AND relkind = 'r' AND relname ~ '^entries_202[13]'},
+	indexes => q{SELECT string_agg(indexdef, E'\n' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'mals' AND tablename !~ '^entries_' OR tablename ~ '^entries_202[13]'},
+	grants => q{SELECT string_agg(relname || a.grantee::regrole || a.privilege_type, E'\n' ORDER BY relname, a.grantee, a.privilege_type)
+		FROM pg_class, aclexplode(relacl) a
+		WHERE a.grantee <> relowner AND relnamespace = 'mals'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p', 'v')},
+	triggers => q{SELECT string_agg(tgrelid::regclass || ' ' || tgname || tgenabled::text, E'\n' ORDER BY tgrelid::regclass::text, tgname)
+		FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'mals'::regnamespace) AND NOT tgisinternal},
 	policies => q{SELECT count(*), md5(string_agg(polrelid::regclass || polname, E'\n' ORDER BY polrelid::regclass::text, polname)) FROM pg_policy},
 	bound => q{SET ROLE bot; SELECT count(*), md5(string_agg(id::text, '' ORDER BY id)) FROM mals.logs},
 	reader => q{SET ROLE watcher; SELECT mals_count(), mals_count('level:error')});
@@ -97,6 +100,8 @@ sub fill
 		SELECT mals_metric_define('took', 'histogram', 'how long', '{1,2,5}');
 		SELECT mals_counter('calls', '{"to": "x"}', i), mals_observe('took', i) FROM generate_series(1, 10) i;
 		SELECT mals_gauge('depth', 7);
+		SELECT mals_set_retention('300 years', level => 'error'), mals_set_retention(NULL, agent_id => 'bot-1', category => 'step');
+		SELECT mals_alert_set('many', 'level:critical agent:nobody', threshold => 2), mals_alert_test('many');
 		SELECT mals_agent_register('bot-1', 'a bot');
 		INSERT INTO mals.dead_letters (id, agent_id, attempts, sqlstate, error, entry)
 		  VALUES (gen_random_uuid(), 'a', 1, '53100', 'disk full', '{"agent_id": "a", "message": "late"}')});
