@@ -583,7 +583,8 @@ add_key_term(Parser *parser, Token *token)
 			for (const char *dot = term->key; (dot = strchr(dot, '.')) != NULL; dot++)
 			{
 				if (++dots >= MALS_MAX_STEPS)
-					fail_value(parser, token, psprintf("path of more than %d steps", MALS_MAX_STEPS),
+					fail_value(parser, token,
+							   psprintf("path of more than %d steps", MALS_MAX_STEPS),
 							   "Ask for less at a time, or filter the result with plain SQL.");
 			}
 			if (with_operator)
