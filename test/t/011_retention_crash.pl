@@ -196,9 +196,11 @@ $node->safe_psql('postgres', q{SELECT mals_prune('12 hours')});
 foreach my $victim ('worker', 'postmaster')
 {
 	$node->safe_psql('postgres', $sift);
-	$node->safe_psql('postgres', 'SELECT mals_prune()');
 	my $reader = holder('SELECT FROM mals.entries LIMIT 1');
-	wait_for(qq{EXISTS ($worker) AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT granted AND mode = 'AccessExclusiveLock')});
+	$node->safe_psql('postgres', 'SELECT mals_prune()');
+	# the new table is there, for the worker alone
+	wait_for(q{EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'mals task'
+		AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = l.relation))});
 	$victims{$victim}->();
 	sql_is($node, $sifted, '6000|0|6000', "rewrite, killed $victim: nothing has happened");
 	sql_is($node, 'SELECT mals_prune()', '0', "rewrite, killed $victim: nothing is due");
