@@ -83,6 +83,7 @@ INSERT INTO functions VALUES
   ('mals_unresolve(uuid)', 'a', 'SELECT mals_unresolve(id) FROM seen'),
   ('mals_version()', 'p', 'SELECT mals_version()'),
   -- internals that views, policies and readers call as their user
+  ('mals._check_writable(text)', 'a', NULL),
   ('mals._is_bound()', 'ra', 'SELECT mals._is_bound()'),
   ('mals._max(uuid)', 'ra', 'SELECT mals._max(NULL::uuid)'),
   ('mals._sees(uuid)', 'ra', 'SELECT mals._sees(md5('''')::uuid)'),
