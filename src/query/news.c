@@ -15,7 +15,8 @@
  *
  * Plans are kept for all values, and must not depend on how large partitions
  * were when they were made: what would make the planner read whole partitions
- * is switched off.
+ * is switched off, and conditions are in a CASE, so that no other index seems
+ * fit for them: all errors of an hour, say, are no help.
  */
 #include "mals_errors.h"
 
@@ -78,7 +79,9 @@ part_of(const MalsCondition *condition, bool resolved)
 			part.terms = lappend(part.terms, term);
 	}
 	initStringInfo(&sql);
+	appendStringInfoString(&sql, "CASE WHEN ");
 	mals_condition_sql(&sql, &part);
+	appendStringInfoString(&sql, " THEN true END");
 	return sql.data;
 }
 

@@ -16,6 +16,9 @@
 #include "query/wake.h"
 #include "worker/shared.h"
 
+/* Of libpq/libpq.h, which needs the headers of Kerberos. */
+extern bool pq_check_connection(void);
+
 /* Microseconds. */
 #define POLL_INTERVAL (100 * INT64CONST(1000))
 #define MAX_PAUSE (1000 * INT64CONST(1000))
@@ -231,11 +234,24 @@ sleep_until_commit(MalsSleeper *sleeper, MalsDatabase *slot)
 	ConditionVariableCancelSleep();
 }
 
+/* Ends the session if its client has gone: nobody waits for what may come. */
+static void
+check_client(void)
+{
+	if (MyProcPort != NULL && !pq_check_connection())
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
+	}
+	CHECK_FOR_INTERRUPTS();
+}
+
 bool
 mals_sleeper_wait(MalsSleeper *sleeper)
 {
 	MalsDatabase *slot = mals_database();
 
+	check_client();
 	if (slot == NULL || RecoveryInProgress())
 		wait_until(sleeper, mals_clock() + POLL_INTERVAL);
 	else

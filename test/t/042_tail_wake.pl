@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use Mals;
 use PostgreSQL::Test::Cluster;
 use Test::More;
@@ -111,6 +112,13 @@ my @got = map { my $s = $_; my $out = eval { $s->query(q{SELECT 'end'}) } // '';
 is(scalar(grep { /for who is left/ } @got), 2, 'and get what comes');
 is(scalar(grep { /elsewhere/ } @got), 0, 'nothing from elsewhere');
 eval { $_->quit } for @tails;
+
+# One whose client has gone goes too, long before its time is up
+my $client = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', q{SELECT message FROM mals_tail('agent:one', NULL, '1 hour')} ], '<', \undef, '>', \my $out, '2>', \my $err);
+wait_for_tails(1);
+$client->kill_kill(grace => 0);
+wait_for_tails(0);
+pass('a tail goes with its client');
 
 # A shutdown does not wait for them
 my $last = $node->background_psql('postgres');
