@@ -88,11 +88,11 @@ AS $$
 DECLARE
   part text;
 BEGIN
-  PERFORM mals._check_writable('mals_grant');
   IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
     RAISE insufficient_privilege USING MESSAGE = 'permission denied to grant privileges of mals',
       HINT = 'Have the owner of the extension do it.';
   END IF;
+  PERFORM mals._check_writable('mals_grant');
   PERFORM mals._check_privilege(role, privilege);
   FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_grant.privilege ORDER BY p.n LOOP
     EXECUTE format('GRANT %s TO %s', part, role);
@@ -135,11 +135,11 @@ DECLARE
   part text;
   kept text[];
 BEGIN
-  PERFORM mals._check_writable('mals_revoke');
   IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
     RAISE insufficient_privilege USING MESSAGE = 'permission denied to revoke privileges of mals',
       HINT = 'Have the owner of the extension do it.';
   END IF;
+  PERFORM mals._check_writable('mals_revoke');
   PERFORM mals._check_privilege(role, privilege);
   -- what others share with this one is granted again, but that admin is all of them
   SELECT array_agg(k.privilege) INTO kept
@@ -164,7 +164,6 @@ AS $$
 DECLARE
   owner oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = 'mals.entries'::regclass);
 BEGIN
-  PERFORM mals._check_writable('mals_bind_agent');
   IF role IS NULL THEN
     RAISE null_value_not_allowed USING MESSAGE = 'role is required', HINT = 'Name the role, such as ''crypto_bot''.';
   END IF;
@@ -176,6 +175,7 @@ BEGIN
     RAISE insufficient_privilege USING MESSAGE = 'permission denied to bind roles to agents',
       HINT = 'Have the owner of the extension do it.';
   END IF;
+  PERFORM mals._check_writable('mals_bind_agent');
   IF agent_glob IS NOT NULL AND (pg_has_role(role, owner, 'USAGE') OR
        (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.oid = role)) THEN
     RAISE object_not_in_prerequisite_state USING MESSAGE = format('role %s cannot be bound: row security does not hold for it', role),
