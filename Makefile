@@ -110,7 +110,7 @@ fuzz: stage
 	@PG_CONFIG='$(PG_CONFIG)' LIBS='$(filter -l%,$(SHLIB_LINK))' test/fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
 # what reads, writes and shares memory in ways of its own; all tests take hours
-VALGRIND = $(filter-out %_fuzz %_pages %_memory,$(filter entry_% export_% group_% ingest_% level_% \
+VALGRIND = $(filter-out entry_json %_fuzz %_pages %_memory %_lookalikes,$(filter entry_% export_% group_% ingest_% level_% \
 	query_% redact_% resolve_% search_% tail_% trace_% write_%,$(REGRESS)))
 valgrind: stage
 	@PG_CONFIG='$(PG_CONFIG)' REGRESS='$(VALGRIND)' test/valgrind
