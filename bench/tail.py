@@ -81,12 +81,15 @@ def follow_many(tails, query):
             got.value += 1
         return True
 
-    processes = [multiprocessing.Process(target=follow, args=(query.replace("%02d", f"{n:02}"), take, ready.release))
+    processes = [multiprocessing.Process(target=follow, daemon=True,
+                                         args=(query.replace("%02d", f"{n:02}"), take, ready.release))
                  for n in range(tails)]
     for process in processes:
         process.start()
     for _ in processes:
-        ready.acquire()
+        while not ready.acquire(timeout=1):
+            if not all(process.is_alive() for process in processes):
+                sys.exit("a tail has failed")
     print("ready", flush=True)
     sys.stdin.read()
     for process in processes:

@@ -9,8 +9,9 @@ use Mals;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
+# what is committed must be in the log when the standby is waited for
 my $primary = mals_node('primary', 'max_connections = 40', 'max_prepared_transactions = 8', "shared_preload_libraries = 'mals'",
-	'autovacuum = off');
+	'autovacuum = off', 'synchronous_commit = on');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 
 $primary->safe_psql('postgres', q{
