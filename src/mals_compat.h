@@ -96,4 +96,13 @@
 #define mals_backend_status(n) pgstat_fetch_stat_local_beentry(n)
 #endif
 
+/* Tells whether the current user owns a database, or an extension. */
+#if PG_VERSION_NUM >= 160000
+#define mals_owns_database(oid) object_ownercheck(DatabaseRelationId, (oid), GetUserId())
+#define mals_owns_extension(oid) object_ownercheck(ExtensionRelationId, (oid), GetUserId())
+#else
+#define mals_owns_database(oid) pg_database_ownercheck((oid), GetUserId())
+#define mals_owns_extension(oid) pg_extension_ownercheck((oid), GetUserId())
+#endif
+
 #endif /* MALS_COMPAT_H */

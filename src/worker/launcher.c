@@ -99,10 +99,9 @@ list_databases(Oid only)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 		const char *name = NameStr(form->datname);
 
-		/* a connection to template1 would be in the way of CREATE DATABASE */
-		if (!form->datallowconn || strcmp(name, "template0") == 0 ||
-			strcmp(name, "template1") == 0 || (OidIsValid(only) && form->oid != only) ||
-			!is_listed(name))
+		/* a connection to a template would be in the way of CREATE DATABASE */
+		if (!form->datallowconn || form->datistemplate || strcmp(name, "template1") == 0 ||
+			(OidIsValid(only) && form->oid != only) || !is_listed(name))
 			continue;
 		MemoryContextSwitchTo(context);
 		list = lappend_oid(list, form->oid);

@@ -3,23 +3,31 @@
  *		What utility statements mean for the workers.
  *
  * CREATE EXTENSION and databases that appear are told to the launcher, and
- * DROP EXTENSION to the database's worker, once they are committed. Statements
- * that fail while anyone is connected to a database (DROP DATABASE, RENAME,
- * SET TABLESPACE, CREATE DATABASE … TEMPLATE) first stop all processes of mals
- * there, and keep them away until their transaction ends, in whatever way: the
- * server itself stops no background worker for them.
+ * what may have dropped the extension to the database's worker, once they are
+ * committed. Statements that fail while anyone is connected to a database (DROP
+ * DATABASE, RENAME, SET TABLESPACE, CREATE DATABASE … TEMPLATE) first stop all
+ * processes of mals there, and keep them away until their transaction ends, in
+ * whatever way: the server itself stops no background worker for them. So does
+ * DROP EXTENSION, which locks all tables in an order of its own. Nobody has
+ * them stopped who may not run the statement.
  */
 #include "mals_errors.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/wait_event.h"
 
+#include "mals_compat.h"
+#include "mals_guc.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
 
@@ -30,6 +38,7 @@
 static Oid held = InvalidOid;     /* processes are kept away from this database */
 static bool dropping = false;     /* which is being dropped */
 static Oid appeared = InvalidOid; /* the launcher is to look here */
+static bool altered = false;      /* a database may be a template now, or be none any more */
 static uint32 wake = 0;           /* MALS_WAKE_… for the worker of … */
 static Oid woken = InvalidOid;    /* … this database, or of all (InvalidOid) */
 
@@ -126,10 +135,12 @@ at_transaction_end(XactEvent event, void *arg)
 		release(committed);
 	if (committed && OidIsValid(appeared))
 		mals_launcher_notify(appeared);
+	if (committed && altered)
+		mals_launcher_notify(InvalidOid);
 	if (committed && wake != 0)
 		wake_workers();
 	held = appeared = woken = InvalidOid;
-	dropping = false;
+	dropping = altered = false;
 	wake = 0;
 }
 
@@ -155,6 +166,34 @@ find_option(List *options, const char *name)
 	return NULL;
 }
 
+/* Tells whether a DROP EXTENSION names this one, and may be run. */
+static bool
+drops_extension(DropStmt *drop)
+{
+	ListCell *cell;
+
+	if (drop->removeType != OBJECT_EXTENSION || !mals_allow_drop)
+		return false;
+	foreach (cell, drop->objects)
+	{
+		Oid extension = get_extension_oid(strVal(lfirst(cell)), true);
+
+		if (strcmp(strVal(lfirst(cell)), "mals") == 0 && OidIsValid(extension) &&
+			mals_owns_extension(extension))
+			return true;
+	}
+	return false;
+}
+
+/* Looks up a database for a statement that only its owner may run; InvalidOid: not ours. */
+static Oid
+owned_database(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+
+	return OidIsValid(database) && mals_owns_database(database) ? database : InvalidOid;
+}
+
 void
 mals_watch_before(PlannedStmt *statement)
 {
@@ -165,22 +204,26 @@ mals_watch_before(PlannedStmt *statement)
 	switch (nodeTag(node))
 	{
 		case T_DropdbStmt:
-			hold(get_database_oid(((DropdbStmt *) node)->dbname, true), true);
+			hold(owned_database(((DropdbStmt *) node)->dbname), true);
+			break;
+		case T_DropStmt:
+			if (drops_extension((DropStmt *) node))
+				hold(MyDatabaseId, false);
 			break;
 		case T_RenameStmt:
 			if (((RenameStmt *) node)->renameType == OBJECT_DATABASE)
-				hold(get_database_oid(((RenameStmt *) node)->subname, true), false);
+				hold(owned_database(((RenameStmt *) node)->subname), false);
 			break;
 		case T_AlterDatabaseStmt:
 			if (find_option(((AlterDatabaseStmt *) node)->options, "tablespace"))
-				hold(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true), false);
+				hold(owned_database(((AlterDatabaseStmt *) node)->dbname), false);
 			break;
 		case T_CreatedbStmt:
 		{
 			DefElem *template = find_option(((CreatedbStmt *) node)->options, "template");
 
 			if (template != NULL && template->arg != NULL)
-				hold(get_database_oid(defGetString(template), true), false);
+				hold(owned_database(defGetString(template)), false);
 			break;
 		}
 		default:
@@ -208,6 +251,9 @@ mals_watch_after(PlannedStmt *statement)
 			break;
 		case T_CreatedbStmt:
 			appeared = get_database_oid(((CreatedbStmt *) node)->dbname, true);
+			break;
+		case T_AlterDatabaseStmt:
+			altered = true;
 			break;
 		case T_AlterDatabaseSetStmt:
 			note_wake(MALS_WAKE_RESTART,

@@ -71,13 +71,14 @@ like(slurp_file($node->logfile), qr/CONTEXT:.*job "templates" of mals in databas
 $node->safe_psql('two', 'ALTER TABLE mals.away RENAME TO _sights');
 ok($node->poll_query_until('two', "SELECT failures = 0 FROM mals._jobs WHERE job = 'templates'"), 'it recovers by itself');
 
-# Dropped while the worker works: it waits for a lock of the session that drops.
+# Dropped while the worker works: it waits for a lock of the session that drops, and
+# has one that this needs. It has waited long enough not to see the deadlock itself.
 my $session = $node->background_psql('one', on_error_stop => 1);
-$session->query_safe('BEGIN; LOCK TABLE mals._templates IN EXCLUSIVE MODE;');
-$node->safe_psql('one', "SELECT mals_log('a', 'Another message')");
+$node->safe_psql('one', 'DELETE FROM mals._expiry');
+$session->query_safe('BEGIN; LOCK TABLE mals.dead_letters IN ACCESS EXCLUSIVE MODE;');
 $node->safe_psql('one', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'one'});
-ok($node->poll_query_until('one', q{SELECT count(*) = 1 FROM pg_stat_activity
-	WHERE backend_type = 'mals worker' AND datname = 'one' AND wait_event_type = 'Lock'}), 'the worker is at work');
+ok($node->poll_query_until('one', q{SELECT count(*) = 1 FROM pg_stat_activity JOIN pg_locks USING (pid)
+	WHERE backend_type = 'mals worker' AND datname = 'one' AND NOT granted AND clock_timestamp() - waitstart > '1.5 s'}), 'the worker is at work');
 $session->query_safe("$drop; COMMIT;");
 $session->quit;
 workers_are($node, 'three two', 'DROP EXTENSION ends the worker');
@@ -85,6 +86,20 @@ $node->safe_psql('one', 'CREATE EXTENSION mals');
 workers_are($node, 'one three two', 'and it comes back with the extension');
 $node->safe_psql('one', "BEGIN; $drop; ROLLBACK");
 workers_are($node, 'one three two', 'a DROP that is rolled back changes nothing');
+
+# Who may not drop it does not stop a worker.
+$node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN; CREATE ROLE maker LOGIN CREATEDB');
+my $pids = $node->safe_psql('postgres', q{SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE backend_type = 'mals worker'});
+for my $try ([ qw(stranger one), $drop ], [ qw(stranger postgres), 'DROP DATABASE three' ],
+	[ qw(stranger postgres), 'ALTER DATABASE three RENAME TO drei' ], [ qw(stranger postgres), 'ALTER DATABASE three SET TABLESPACE pg_default' ],
+	[ qw(stranger postgres), 'CREATE DATABASE copy TEMPLATE three' ], [ qw(maker postgres), 'CREATE DATABASE copy TEMPLATE three' ])
+{
+	my ($user, $database, $statement) = @$try;
+
+	isnt(($node->psql($database, $statement, extra_params => [ '-U', $user ]))[0], 0, "$user is refused: $statement");
+}
+is($node->safe_psql('postgres', q{SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE backend_type = 'mals worker'}), $pids,
+	'who may not do it stops no worker');
 
 # Statements that need a database to themselves.
 my $started = time;
@@ -102,6 +117,13 @@ isnt($status, 0, 'a database that is in use is not dropped');
 $refused->quit;
 workers_are($node, 'copy one zwei', 'and its worker comes back');
 $node->safe_psql('postgres', 'DROP DATABASE copy WITH (FORCE)');
+$node->safe_psql('postgres', 'ALTER DATABASE zwei IS_TEMPLATE true');
+workers_are($node, 'one', 'a template has no worker');
+is(($node->psql('postgres', 'CREATE DATABASE copy TEMPLATE zwei', extra_params => [ '-U', 'maker' ]))[0], 0,
+	'so that others can make databases from it');
+workers_are($node, 'copy one', 'which have one');
+$node->safe_psql('postgres', $_) for 'DROP DATABASE copy', 'ALTER DATABASE zwei IS_TEMPLATE false';
+workers_are($node, 'one zwei', 'and so has what is no template any more');
 
 # Settings.
 $node->safe_psql('postgres', q{SET client_min_messages = error; ALTER SYSTEM SET mals.databases = 'zwei, nowhere'});

@@ -30,7 +30,7 @@ my $templates = $old->safe_psql('postgres', 'SELECT * FROM mals.templates ORDER 
 $old->stop;
 
 my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init;
+$new->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
 my $bin = `pg_config --bindir`;
 chomp $bin;
 chdir $new->basedir;

@@ -103,7 +103,9 @@ sub run_script
 my @timeouts = (1, 3, 8, 20);
 run_script(join '', map { try_all($_, "statement_timeout = $_") } @timeouts);
 sql_is($node, q{SELECT what, state FROM outcomes WHERE state NOT IN ('00000', '57014')}, '', 'statement_timeout: a call succeeds or is cancelled');
-sql_is($node, q{SELECT what, how FROM outcomes WHERE state = '57014' AND NOT same}, '', 'statement_timeout: nothing is half done');
+# mals_maintain and mals_prune have others do one thing after the other, each as a whole.
+sql_is($node, q{SELECT what, how FROM outcomes WHERE state = '57014' AND NOT same AND what !~ '^mals_(maintain|prune)'}, '',
+	'statement_timeout: nothing is half done');
 sql_is($node, q{SELECT count(*) > 30, count(DISTINCT what) > 10 FROM outcomes WHERE state = '57014'}, 't|t', 'statement_timeout: some were cancelled');
 sql_is($node, q{SELECT count(*) > 30 FROM outcomes WHERE state = '00000'}, 't', 'statement_timeout: and some were not');
 sql_is($node, 'SELECT count(*) FROM outcomes', keys(%calls) * @timeouts, 'statement_timeout: the session tried all');
