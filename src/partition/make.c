@@ -315,8 +315,13 @@ open_fresh(LOCKMODE lockmode)
 	return table_open(entries, NoLock);
 }
 
-bool
-mals_partition_create_next(TimestampTz *ts, int unit)
+/*
+ * In the current transaction, makes the partition that holds *ts unless it is
+ * there, and moves *ts to that partition's end. unit is a MalsPartitionUnit.
+ * Returns whether one was made. Takes SHARE UPDATE EXCLUSIVE on mals.entries.
+ */
+static bool
+create_next(TimestampTz *ts, int unit)
 {
 	Relation entries = open_fresh(ShareUpdateExclusiveLock);
 	Oid owner = entries->rd_rel->relowner;
@@ -350,7 +355,7 @@ mals_partition_make_span(TimestampTz from, TimestampTz to, int unit)
 		CHECK_FOR_INTERRUPTS();
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		made += mals_partition_create_next(&from, unit);
+		made += create_next(&from, unit);
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 	}
@@ -411,7 +416,7 @@ mals_partition_premake(void)
 	return made;
 }
 
-/* As mals_partition_create_next, but waits for locks no longer than 200 ms. */
+/* As create_next, but waits for locks no longer than 200 ms. */
 static bool
 make_in_place(TimestampTz *ts)
 {
@@ -425,7 +430,7 @@ make_in_place(TimestampTz *ts)
 							 GUC_ACTION_SAVE, true, 0, false);
 	PG_TRY();
 	{
-		made = mals_partition_create_next(ts, mals_partition_interval);
+		made = create_next(ts, mals_partition_interval);
 	}
 	PG_CATCH();
 	{

@@ -62,13 +62,6 @@ extern MalsPlace mals_partition_make(TimestampTz ts);
 /* Chooses the name of a partition that begins at a time. */
 extern char *mals_partition_name(TimestampTz from);
 
-/*
- * In the current transaction, makes the partition that holds *ts unless it is
- * there, and moves *ts to that partition's end. unit is a MalsPartitionUnit.
- * Returns whether one was made. Takes SHARE UPDATE EXCLUSIVE on mals.entries.
- */
-extern bool mals_partition_create_next(TimestampTz *ts, int unit);
-
 /* SQL: mals_make_partitions(from_ts, to_ts). */
 extern Datum mals_make_partitions(PG_FUNCTION_ARGS);
 

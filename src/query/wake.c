@@ -114,8 +114,9 @@ mals_tails_wake(MalsTails *tails)
 		ConditionVariableBroadcast(&tails->news);
 }
 
-int64
-mals_clock(void)
+/* Reads a clock that never goes back, in microseconds. */
+static int64
+clock_now(void)
 {
 	instr_time now;
 
@@ -129,7 +130,7 @@ mals_sleeper_begin(MalsSleeper *sleeper, int64 timeout)
 	MalsDatabase *slot = mals_database();
 
 	memset(sleeper, 0, sizeof(*sleeper));
-	sleeper->deadline = mals_clock() + timeout;
+	sleeper->deadline = clock_now() + timeout;
 	if (slot != NULL)
 	{
 		sleeper->tails = &slot->tails;
@@ -153,13 +154,13 @@ mals_sleeper_look(MalsSleeper *sleeper)
 		sleeper->commits = pg_atomic_read_u64(&slot->commits);
 	/* whoever is counted by now has left the list of running transactions */
 	pg_read_barrier();
-	sleeper->look_began = mals_clock();
+	sleeper->look_began = clock_now();
 }
 
 void
 mals_sleeper_looked(MalsSleeper *sleeper)
 {
-	sleeper->look_ended = mals_clock();
+	sleeper->look_ended = clock_now();
 	if (sleeper->tails != NULL)
 	{
 		int64 average = pg_atomic_read_u32(&sleeper->tails->look_time);
@@ -176,7 +177,7 @@ wait_until(MalsSleeper *sleeper, int64 until)
 	int64 left;
 
 	until = Min(until, sleeper->deadline);
-	while ((left = until - mals_clock()) > 0)
+	while ((left = until - clock_now()) > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (left < 1000)
@@ -209,20 +210,20 @@ mals_sleeper_pause(MalsSleeper *sleeper, int64 ago)
 		return;
 	pause = pause_after(sleeper, pg_atomic_read_u32(&sleeper->tails->look_time));
 	if (ago < pause)
-		wait_until(sleeper, mals_clock() + pause - ago);
+		wait_until(sleeper, clock_now() + pause - ago);
 }
 
 /* Sleeps until a commit, for a while at most. */
 static void
 sleep_until_commit(MalsSleeper *sleeper, MalsDatabase *slot)
 {
-	int64 until = Min(mals_clock() + MAX_SLEEP, sleeper->deadline);
+	int64 until = Min(clock_now() + MAX_SLEEP, sleeper->deadline);
 	MalsTails *tails = &slot->tails;
 
 	ConditionVariablePrepareToSleep(&tails->news);
 	for (;;)
 	{
-		int64 left = until - mals_clock();
+		int64 left = until - clock_now();
 
 		pg_atomic_write_u32(&tails->armed, 1);
 		pg_memory_barrier();
@@ -253,12 +254,12 @@ mals_sleeper_wait(MalsSleeper *sleeper)
 
 	check_client();
 	if (slot == NULL || RecoveryInProgress())
-		wait_until(sleeper, mals_clock() + POLL_INTERVAL);
+		wait_until(sleeper, clock_now() + POLL_INTERVAL);
 	else
 	{
 		sleep_until_commit(sleeper, slot);
 		wait_until(sleeper, sleeper->look_ended +
 								pause_after(sleeper, sleeper->look_ended - sleeper->look_began));
 	}
-	return mals_clock() < sleeper->deadline;
+	return clock_now() < sleeper->deadline;
 }

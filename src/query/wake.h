@@ -69,8 +69,6 @@ typedef struct MalsSleeper
 	int64 look_ended;
 } MalsSleeper;
 
-extern int64 mals_clock(void);
-
 /* Counts a tail in, for at most so many microseconds, and out again. */
 extern void mals_sleeper_begin(MalsSleeper *sleeper, int64 timeout);
 extern void mals_sleeper_end(MalsSleeper *sleeper);

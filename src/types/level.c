@@ -56,6 +56,21 @@ PG_FUNCTION_INFO_V1(mals_level_hash_extended);
 PG_FUNCTION_INFO_V1(mals_level_smaller);
 PG_FUNCTION_INFO_V1(mals_level_larger);
 
+/* Reads one of Python's numbers; false if it is negative. */
+static bool
+read_number(int64 number, MalsLevel *level)
+{
+	if (number < 0)
+		return false;
+	if (number < MALS_LEVEL_DEBUG)
+		*level = MALS_LEVEL_TRACE;
+	else if (number >= MALS_LEVEL_CRITICAL)
+		*level = MALS_LEVEL_CRITICAL;
+	else
+		*level = (MalsLevel) (number - number % 10);
+	return true;
+}
+
 /*
  * Reads a level's name, alias or number; false if it is none of them.
  */
@@ -81,7 +96,7 @@ mals_level_parse(const char *str, int len, MalsLevel *level)
 			if (number < MALS_LEVEL_CRITICAL)
 				number = number * 10 + (str[i] - '0');
 		}
-		return mals_level_from_number(number, level);
+		return read_number(number, level);
 	}
 
 	for (int i = 0; i < lengthof(level_names); i++)
@@ -95,23 +110,6 @@ mals_level_parse(const char *str, int len, MalsLevel *level)
 		}
 	}
 	return false;
-}
-
-/*
- * Reads one of Python's numbers; false if it is negative.
- */
-bool
-mals_level_from_number(int64 number, MalsLevel *level)
-{
-	if (number < 0)
-		return false;
-	if (number < MALS_LEVEL_DEBUG)
-		*level = MALS_LEVEL_TRACE;
-	else if (number >= MALS_LEVEL_CRITICAL)
-		*level = MALS_LEVEL_CRITICAL;
-	else
-		*level = (MalsLevel) (number - number % 10);
-	return true;
 }
 
 /*
@@ -201,7 +199,7 @@ mals_level_recv(PG_FUNCTION_ARGS)
 	int byte = pq_getmsgbyte((StringInfo) PG_GETARG_POINTER(0));
 	MalsLevel level;
 
-	if (!mals_level_from_number(byte, &level) || level != byte)
+	if (!read_number(byte, &level) || level != byte)
 		ereport(ERROR, errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				errmsg("invalid binary value of type %s: %d", "mals_level", byte),
 				errhint("It is one byte: 5 (trace), 10, 20, 30, 40 or 50 (critical)."));
@@ -241,7 +239,7 @@ mals_level_from_int(PG_FUNCTION_ARGS)
 	int32 number = PG_GETARG_INT32(0);
 	MalsLevel level;
 
-	if (!mals_level_from_number(number, &level))
+	if (!read_number(number, &level))
 		mals_soft_error(fcinfo->context, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 						errmsg("invalid number for type %s: %d is none of %s", "mals_level", number,
 							   MALS_LEVEL_NAMES),

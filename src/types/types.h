@@ -35,9 +35,6 @@ typedef uint8 MalsLevel;
 /* Reads a level's name, alias or number (surrounding space allowed, any case); false if it is none. */
 extern bool mals_level_parse(const char *str, int len, MalsLevel *level);
 
-/* Reads one of Python's numbers; false if negative. */
-extern bool mals_level_from_number(int64 number, MalsLevel *level);
-
 /* Reads OpenTelemetry's severity number (1 to 24); false outside. */
 extern bool mals_level_from_otel_number(int64 number, MalsLevel *level);
 

@@ -46,9 +46,6 @@ extern bool mals_write_accept(MalsEntry *entry);
  */
 extern bool mals_writer_add(MalsWriter *writer, MalsEntry *entry);
 
-/* Writes what waits; checks for interrupts. */
-extern void mals_writer_flush(MalsWriter *writer);
-
 /* What became of entries that were added, where it is known only at the end. */
 typedef struct MalsWritten
 {

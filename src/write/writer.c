@@ -321,6 +321,36 @@ copy_row(MalsWriter *writer, Partition *partition, TupleTableSlot *slot)
 	slot->tts_tableOid = partition->place.partition;
 }
 
+/* Writes what waits. */
+static void
+flush_waiting(MalsWriter *writer)
+{
+	ListCell *lc;
+
+	CHECK_FOR_INTERRUPTS();
+	foreach (lc, writer->partitions)
+	{
+		Partition *partition = lfirst(lc);
+
+		if (partition->nwaiting == 0)
+			continue;
+		if (partition->bulk == NULL && partition->nwaiting > 1)
+		{
+			MemoryContext old = MemoryContextSwitchTo(writer->context);
+
+			partition->bulk = GetBulkInsertState();
+			MemoryContextSwitchTo(old);
+		}
+		mals_target_insert(&partition->target, writer->estate, partition->waiting,
+						   partition->nwaiting, 0, partition->bulk);
+		for (int i = 0; i < partition->nwaiting; i++)
+			ExecClearTuple(partition->waiting[i]);
+		partition->nwaiting = 0;
+	}
+	writer->nwaiting = 0;
+	writer->waiting_bytes = 0;
+}
+
 /* Lets the entry in the writer's slot wait for the next flush. */
 static void
 add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
@@ -338,7 +368,7 @@ add_waiting(MalsWriter *writer, Partition *partition, Size bytes)
 	writer->nwaiting++;
 	writer->waiting_bytes += bytes;
 	if (writer->nwaiting == MAX_WAITING || writer->waiting_bytes >= MAX_WAITING_BYTES)
-		mals_writer_flush(writer);
+		flush_waiting(writer);
 }
 
 /* Tells whether two texts are the same bytes. */
@@ -515,35 +545,6 @@ mals_writer_add(MalsWriter *writer, MalsEntry *entry)
 	return true;
 }
 
-void
-mals_writer_flush(MalsWriter *writer)
-{
-	ListCell *lc;
-
-	CHECK_FOR_INTERRUPTS();
-	foreach (lc, writer->partitions)
-	{
-		Partition *partition = lfirst(lc);
-
-		if (partition->nwaiting == 0)
-			continue;
-		if (partition->bulk == NULL && partition->nwaiting > 1)
-		{
-			MemoryContext old = MemoryContextSwitchTo(writer->context);
-
-			partition->bulk = GetBulkInsertState();
-			MemoryContextSwitchTo(old);
-		}
-		mals_target_insert(&partition->target, writer->estate, partition->waiting,
-						   partition->nwaiting, 0, partition->bulk);
-		for (int i = 0; i < partition->nwaiting; i++)
-			ExecClearTuple(partition->waiting[i]);
-		partition->nwaiting = 0;
-	}
-	writer->nwaiting = 0;
-	writer->waiting_bytes = 0;
-}
-
 MalsWritten
 mals_writer_end(MalsWriter *writer)
 {
@@ -556,7 +557,7 @@ mals_writer_end(MalsWriter *writer)
 		free_writer(writer, AccessShareLock);
 		return written;
 	}
-	mals_writer_flush(writer);
+	flush_waiting(writer);
 	foreach (lc, writer->partitions)
 	{
 		Partition *partition = lfirst(lc);
