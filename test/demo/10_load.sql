@@ -4,6 +4,10 @@
 \echo
 \echo '=== 1. Logs go in ==='
 \echo
+\echo 'Entries are kept for 30 days; those of the package tools for ever, whose logs may be older.'
+SELECT mals_set_retention(NULL, agent_id => agent)
+  FROM unnest('{dpkg,apt,update-alternatives}'::text[]) AS agent \g /dev/null
+\echo
 \echo 'What the package tools logged on this machine, made JSON by awk and copied into mals.inbox:'
 \set QUIET off
 \copy mals.inbox FROM PROGRAM 'test/demo/machine-logs'
@@ -77,7 +81,7 @@ SELECT 'crypto', CASE WHEN i % 90 = 0 THEN 'warn' ELSE 'info' END::mals_level, '
 \echo
 \echo 'One request seen by four agents; each entry names its parent:'
 BEGIN;
-SELECT mals_set_traceparent('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01') \g /dev/null
+SELECT mals_set_traceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01') \g /dev/null
 SELECT mals_log('gateway', 'POST /trips', category => 'http', ts => now() - interval '5 minutes') AS root \gset
 SELECT mals_log('planner', 'Plan a trip to Lisbon', parent_id => :'root', ts => now() - interval '5 minutes' + '12 ms') AS plan \gset
 SELECT mals_log('llm', 'Completion of 512 tokens', parent_id => :'plan', metadata => '{"duration_ms": 840, "model": "small"}',
@@ -89,7 +93,7 @@ SELECT mals_log('gateway', '201 Created', parent_id => :'root', metadata => '{"s
                 ts => now() - interval '5 minutes' + '3460 ms') AS answer \gset
 SELECT mals_set_traceparent(NULL) \g /dev/null
 COMMIT;
-SELECT format('7 entries of trace %s', '4bf92f35-77b3-4da6-a3ce-929d0e0e4736') AS logged;
+SELECT format('7 entries of trace %s', '0af76519-16cd-43dd-8448-eb211c80319c') AS logged;
 
 \echo 'OpenTelemetry, as an exporter posts it:'
 SELECT mals_log_otlp(jsonb_build_object('resourceLogs', jsonb_build_array(jsonb_build_object(

@@ -35,15 +35,13 @@ SELECT mals_log('', 'Who am I?');
 \echo
 SELECT lpad(elapsed_ms::int::text, 6) AS ms, agent_id, level,
        repeat('   ', depth - 1) || CASE WHEN depth > 0 THEN '└─ ' ELSE '' END || message AS what
-  FROM mals_trace('4bf92f3577b34da6a3ce929d0e0e4736');
+  FROM mals_trace('0af7651916cd43dd8448eb211c80319c');
 
 \echo '=== 4. Which kinds of messages are there? ==='
 \echo
-\echo 'mals_maintain joins templates that differ in one word that varies. It also removes what is older'
-\echo 'than 30 days, so the package logs first get a policy of their own: for ever.'
+\echo 'The background worker joins templates that differ in one word that varies, removes what is due, and'
+\echo 'more. This does what is left of it at once:'
 \echo
-SELECT count(mals_set_retention(NULL, agent_id => agent)) AS policies
-  FROM unnest('{dpkg,apt,update-alternatives}'::text[]) AS agent;
 SELECT mals_maintain() \g (format=unaligned tuples_only=on)
 \echo
 \echo 'The commonest:'

@@ -9,10 +9,27 @@ SELECT mals_log('robot-arm', 'Node robot-arm lost its gripper after 9 moves', 'e
 \echo 'What was committed since that cursor, each entry once:'
 \echo
 SELECT level, agent_id, message FROM mals_tail('level:warn', :'cursor', timeout => '1 second');
-SELECT mals_maintain()->'alerts' AS alerts_fired;
+\echo 'The worker has evaluated the rule:'
+\echo
+\set ECHO none
+DO $$ BEGIN
+  FOR i IN 1..100 LOOP
+    EXIT WHEN EXISTS (SELECT FROM mals.alerts);
+    PERFORM pg_sleep(0.1);
+  END LOOP;
+END $$;
+\set ECHO queries
 SELECT rule, state, count, agent_id FROM mals.alerts;
 
-\echo '=== 11. How long things take, and metrics for Prometheus ==='
+\echo '=== 11. An entry that outlives a ROLLBACK ==='
+\echo
+BEGIN;
+SET LOCAL mals.write_mode = 'autonomous';
+SELECT mals_log('crypto', 'Placing order 500701') IS NOT NULL AS logged;
+ROLLBACK;
+SELECT agent_id, message FROM mals_search('agent:crypto placing');
+
+\echo '=== 12. How long things take, and metrics for Prometheus ==='
 \echo
 SELECT key AS agent, entries, round(p50) AS p50, round(p95) AS p95, round(p99) AS p99, max
   FROM mals_latency() ORDER BY entries DESC, key LIMIT 4;
@@ -21,12 +38,12 @@ SELECT line FROM mals_metrics() AS line WHERE line ~ '^(# TYPE )?(orders_total|m
 \g (format=unaligned tuples_only=on)
 \echo
 
-\echo '=== 12. A digest for a language model, in at most 1500 characters ==='
+\echo '=== 13. A digest for a language model, in at most 1500 characters ==='
 \echo
 SELECT mals_digest(max_chars => 1500) \g (format=unaligned tuples_only=on)
 \echo
 
-\echo '=== 13. How long entries are kept ==='
+\echo '=== 14. How long entries are kept ==='
 \echo
 \echo 'The bot''s entries only for a day; then what is due goes:'
 \echo
