@@ -24,7 +24,7 @@ sub filled_node
 	my ($name, $before_start) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(extra => [ '--wal-segsize=1' ]);
+	$node->init(extra => [ '--encoding=UTF8', '--no-locale', '--wal-segsize=1' ]);
 	$node->append_conf('postgresql.conf', "mals.archive_directory = '$dir'\nmin_wal_size = 4MB\nautovacuum = off\n");
 	$before_start->() if $before_start;
 	$node->start;

@@ -71,7 +71,7 @@ sub refused
 
 # A process that may write files of four megabytes at most.
 my $node = PostgreSQL::Test::Cluster->new('limit');
-$node->init(extra => [ '--wal-segsize=1' ]);
+$node->init(extra => [ '--encoding=UTF8', '--no-locale', '--wal-segsize=1' ]);
 $node->append_conf('postgresql.conf', "min_wal_size = 4MB\nautovacuum = off\nsynchronous_commit = on\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION mals; CREATE EXTENSION amcheck');

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('life');
-$node->init(has_archiving => 1, allows_streaming => 1);
+$node->init(has_archiving => 1, allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ]);
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION mals');
@@ -73,7 +73,7 @@ $node->poll_query_until('jobs', q{SELECT count(*) > 10 FROM mals.entries WHERE a
 $node->safe_psql('jobs', 'REINDEX SCHEMA CONCURRENTLY mals');
 $node->safe_psql('jobs', 'VACUUM FULL');
 $node->safe_psql('jobs', 'VACUUM FREEZE');
-$load->signal('INT');
+$load->signal('TERM');
 $load->finish;
 unlike($err, qr/ERROR|aborted/, 'the writer had no error');
 is($node->safe_psql('jobs', q{SELECT count(*), md5(string_agg(l::text, E'\n' ORDER BY id)) FROM mals.logs AS l WHERE agent_id <> 'load'}),
@@ -90,7 +90,7 @@ $load = IPC::Run::start([ 'pgbench', '-n', '-T', '600', '-c', '1', '-R', '200', 
 $node->poll_query_until('postgres', q{SELECT count(*) > 10 FROM mals.entries WHERE agent_id = 'numbered'});
 $node->backup('base');
 $node->poll_query_until('postgres', q{SELECT count(*) > 100 FROM mals.entries WHERE agent_id = 'numbered'});
-$load->signal('INT');
+$load->signal('TERM');
 $load->finish;
 my $numbers = q{SELECT count(*), max((metadata->>'n')::int) FROM mals.entries WHERE agent_id = 'numbered'};
 my $marked = $node->safe_psql('postgres', $numbers);
