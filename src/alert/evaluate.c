@@ -75,7 +75,7 @@ typedef struct Rule
 static const Oid arg_types[] = {TEXTOID,  INT4OID, INTERVALOID, INTERVALOID,
 								JSONBOID, TEXTOID, TEXTOID,     TIMESTAMPTZOID};
 
-/* Reads a rule, and keeps others from evaluating or changing it; who does that has a turn after. */
+/* Reads a rule, and keeps others from evaluating or changing it; if one does, there is no rule. */
 static const char *const read_rule =
 	"SELECT r.name, r.threshold, r.within, r.cooldown, r.channels, r.on_state, s.since, r.query,"
 	" s.cursor FROM mals._alert_rules r LEFT JOIN mals._alert_state s ON s.rule = r.name"
@@ -190,8 +190,22 @@ static const char *const fire_silence =
 
 static const char *const next_silence = "SELECT min(" SILENT_AT ")" SILENT_FROM;
 
+/* Milliseconds after which a rule is tried again that was in other hands, or failed. */
+#define HELD_DELAY 1000
+#define ERROR_DELAY 60000
+
 /* Whether the last turn left entries for the next one. */
 static bool more = false;
+
+/* When the next one is due for rules that the last one could not evaluate. */
+static TimestampTz again = DT_NOEND;
+
+/* Makes the next turn due after so many milliseconds at most. */
+static void
+try_again(int delay)
+{
+	again = Min(again, GetCurrentTimestamp() + delay * INT64CONST(1000));
+}
 
 /* Runs a statement; returns how many rows it had. */
 static uint64
@@ -344,6 +358,8 @@ evaluate_rule(char *name)
 		elog(ERROR, "SPI_connect failed");
 	if (!load_rule(&rule, name))
 	{
+		/* who holds it may leave it as it is, and without a word */
+		try_again(HELD_DELAY);
 		SPI_finish();
 		return 0;
 	}
@@ -426,6 +442,7 @@ try_rule(char *name)
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 			ReThrowError(error);
 		note_error(name, error);
+		try_again(ERROR_DELAY);
 	}
 	PG_END_TRY();
 	return fired;
@@ -442,6 +459,7 @@ evaluate(void)
 	int64 fired = 0;
 
 	more = false;
+	again = DT_NOEND;
 	for (uint64 i = 0; i < nrules; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -490,9 +508,9 @@ mals_alerts_due(void)
 	run(next_silence, 0, NULL, NULL, NULL);
 	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (isnull)
-		return DT_NOEND;
+		return again;
 	/* what could not fire at this turn does not make the next one come at once */
-	return Max(DatumGetTimestampTz(due), GetCurrentTimestamp() + USECS_PER_SEC);
+	return Min(again, Max(DatumGetTimestampTz(due), GetCurrentTimestamp() + USECS_PER_SEC));
 }
 
 bool
