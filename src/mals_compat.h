@@ -96,4 +96,11 @@
 #define mals_backend_status(n) pgstat_fetch_stat_local_beentry(n)
 #endif
 
+/* Copies a text for the value of a setting; NULL if memory is out. */
+#if PG_VERSION_NUM >= 160000
+#define mals_guc_strdup(text) guc_strdup(LOG, text)
+#else
+#define mals_guc_strdup(text) strdup(text)
+#endif
+
 #endif /* MALS_COMPAT_H */
