@@ -12,8 +12,8 @@
  * fired nothing into mals._alert_matches and look at it again with the next
  * ones; time is that of the entries (ts), so it does not matter when they come.
  * What waits there for an hour longer than the rule's interval is given up.
- * Rules that watch for silence only keep when they last saw something, by the
- * time the server took it (created_at).
+ * Rules that watch for silence only read and keep when they last saw something,
+ * of each agent, by the time the server took it (created_at).
  *
  * An error in the evaluation of a rule is kept with it, and does not touch the
  * others.
@@ -317,6 +317,19 @@ take_entry(TupleTableSlot *row, const MalsCursor *after, void *arg)
 	tuplestore_putvalues(rule->fresh, rule->layout, values, isnull);
 }
 
+/* Takes an agent of new entries that match, and when the latest of them was taken. */
+static void
+take_agent(TupleTableSlot *row, void *arg)
+{
+	Rule *rule = arg;
+	Datum values[5] = {0};
+	bool isnull[5] = {true, true, false, false, true};
+
+	values[2] = slot_getattr(row, 2, &isnull[2]);
+	values[3] = slot_getattr(row, 1, &isnull[3]);
+	tuplestore_putvalues(rule->fresh, rule->layout, values, isnull);
+}
+
 /* Makes the relation "fresh", for statements of this connection to SPI. */
 static void
 make_fresh(Rule *rule)
@@ -352,7 +365,8 @@ evaluate_rule(char *name)
 	MalsCursor cursor;
 	MalsNews news;
 	uint64 fired = 0;
-	int64 taken;
+	int64 taken = 0;
+	bool silent;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -370,17 +384,19 @@ evaluate_rule(char *name)
 	mals_cursor_take(&now, GetActiveSnapshot());
 	read_cursors(&rule, &cursor, &now);
 	mals_news_begin(&news, mals_query_parse(rule.query, strlen(rule.query), "query"));
-	taken = mals_news_read(&news, &cursor, &now, MAX_FRESH, take_entry, &rule);
+	silent = rule.state != NULL && strncmp(rule.state, "silent", 6) == 0;
+	if (silent)
+		mals_news_agents(&news, &cursor, &now, take_agent, &rule);
+	else
+		taken = mals_news_read(&news, &cursor, &now, MAX_FRESH, take_entry, &rule);
 	PopActiveSnapshot();
 	more |= taken >= MAX_FRESH;
 
-	if (rule.state != NULL && strncmp(rule.state, "silent", 6) == 0)
+	if (silent)
 	{
 		run_for(&rule, begin_silence);
-		if (taken > 0)
-			run_for(&rule, note_fresh);
-		if (taken < MAX_FRESH)
-			fired = run_for(&rule, fire_silence);
+		run_for(&rule, note_fresh);
+		fired = run_for(&rule, fire_silence);
 	}
 	else if (taken > 0)
 		fired = run_for(&rule, count_fresh);
