@@ -105,4 +105,11 @@
 #define mals_owns_extension(oid) pg_extension_ownercheck((oid), GetUserId())
 #endif
 
+/* Copies a text for the value of a setting; NULL if memory is out. */
+#if PG_VERSION_NUM >= 160000
+#define mals_guc_strdup(text) guc_strdup(LOG, text)
+#else
+#define mals_guc_strdup(text) strdup(text)
+#endif
+
 #endif /* MALS_COMPAT_H */

@@ -35,7 +35,7 @@ char *mals_correlation_id = NULL;
 char *mals_databases = NULL;
 char *mals_session_key = NULL;
 char *mals_smtp_from = NULL;
-char *mals_smtp_url = NULL;
+const char *mals_smtp_url = "";
 char *mals_source = NULL;
 int mals_capture_query_length = 1024;
 int mals_capture_server_log = MALS_CAPTURE_OFF;
@@ -52,7 +52,7 @@ int mals_premake = 3;
 bool mals_keep_unresolved = false;
 char *mals_webhook_allow = NULL;
 char *mals_webhook_ca_file = NULL;
-char *mals_webhook_secret = NULL;
+const char *mals_webhook_secret = "";
 int mals_webhook_timeout = 10000;
 int64 mals_alert_give_up;
 int64 mals_max_future;
@@ -71,7 +71,9 @@ static char *max_size_text = NULL;
 static char *min_level_text = NULL;
 static char *parent_id_text = NULL;
 static char *retention_text = NULL;
+static char *smtp_url_text = NULL; /* empty, as is that of the other secret */
 static char *trace_id_text = NULL;
+static char *webhook_secret_text = NULL;
 
 /* The parsed values. */
 static Jsonb *context_object = NULL; /* in TopMemoryContext, made at first use */
@@ -335,16 +337,78 @@ assign_alert_give_up(const char *value, void *extra)
 	(void) parse_interval(value, &mals_alert_give_up);
 }
 
-/* Its value may hold a password, which the usual message would show. */
+/*
+ * A secret is kept beside its setting, whose own value stays empty: the server
+ * logs the value of a setting that changes while it runs. Nor is a value shown
+ * that is refused, as the usual message would.
+ */
+static bool
+check_secret(char **value, void **extra, bool valid, const char *name, const char *hint)
+{
+	char *shown = valid ? mals_guc_strdup("") : NULL;
+
+	if (!valid)
+	{
+		GUC_check_errmsg("invalid value for parameter \"%s\"", name);
+		GUC_check_errhint("%s", hint);
+	}
+	if (shown == NULL)
+		return false;
+	*extra = *value;
+	*value = shown;
+	return true;
+}
+
+/* Tells of a secret only whether there is one. */
+static const char *
+show_secret(const char *secret)
+{
+	return *secret != '\0' ? "********" : "";
+}
+
 static bool
 check_smtp_url(char **value, void **extra, GucSource guc_source)
 {
-	if (!is_set(*value) || mals_smtp_url_valid(*value))
+	if (!is_set(*value))
 		return true;
-	GUC_check_errmsg("invalid value for parameter \"mals.smtp_url\"");
-	GUC_check_errhint("Give a URL such as \"smtp://user:password@mail.example.com:587\", with "
-					  "other than plain characters percent-encoded.");
-	return false;
+	return check_secret(value, extra, mals_secret_file(*value) || mals_smtp_url_valid(*value),
+						"mals.smtp_url",
+						"Give a URL such as \"smtp://user:password@mail.example.com:587\", with "
+						"other than plain characters percent-encoded, or \"file:\" and the path "
+						"of a file that has it.");
+}
+
+static void
+assign_smtp_url(const char *value, void *extra)
+{
+	mals_smtp_url = extra != NULL ? extra : "";
+}
+
+static const char *
+show_smtp_url(void)
+{
+	return show_secret(mals_smtp_url);
+}
+
+static bool
+check_webhook_secret(char **value, void **extra, GucSource guc_source)
+{
+	if (!is_set(*value))
+		return true;
+	return check_secret(value, extra, mals_secret_file(*value) || strncmp(*value, "file:", 5) != 0,
+						"mals.webhook_secret", "Give an absolute path after \"file:\".");
+}
+
+static void
+assign_webhook_secret(const char *value, void *extra)
+{
+	mals_webhook_secret = extra != NULL ? extra : "";
+}
+
+static const char *
+show_webhook_secret(void)
+{
+	return show_secret(mals_webhook_secret);
 }
 
 static bool
@@ -455,12 +519,13 @@ define_text(const char *name, const char *description, char **variable, const ch
 							   NULL);
 }
 
-/* Defines a text setting of the configuration file that is not for every eye. */
+/* Defines a text setting of the configuration file that nobody is shown. */
 static void
-define_secret(const char *name, const char *description, char **variable, GucStringCheckHook check)
+define_secret(const char *name, const char *description, char **nothing, GucStringCheckHook check,
+			  GucStringAssignHook assign, GucShowHook show)
 {
-	DefineCustomStringVariable(name, description, NULL, variable, "", PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY, check, NULL, NULL);
+	DefineCustomStringVariable(name, description, NULL, nothing, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   check, assign, show);
 }
 
 void
@@ -554,8 +619,8 @@ mals_guc_init(void)
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.smtp_from", "Sender of alerts by e-mail (default: mals at this host).",
 				&mals_smtp_from, "", PGC_SIGHUP, check_smtp_from, NULL);
-	define_secret("mals.smtp_url", "Mail server that alerts are sent by.", &mals_smtp_url,
-				  check_smtp_url);
+	define_secret("mals.smtp_url", "Mail server that alerts are sent by.", &smtp_url_text,
+				  check_smtp_url, assign_smtp_url, show_smtp_url);
 	define_text("mals.source", "Source of entries that name none (default api).", &mals_source, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.trace_id", "Trace of entries that name none.", &trace_id_text, "",
@@ -567,8 +632,8 @@ mals_guc_init(void)
 	define_text("mals.webhook_ca_file",
 				"Certificates that receivers of alerts are checked by (default: the system's).",
 				&mals_webhook_ca_file, "", PGC_SIGHUP, NULL, NULL);
-	define_secret("mals.webhook_secret", "Key of the signatures of webhooks.", &mals_webhook_secret,
-				  NULL);
+	define_secret("mals.webhook_secret", "Key of the signatures of webhooks.", &webhook_secret_text,
+				  check_webhook_secret, assign_webhook_secret, show_webhook_secret);
 	DefineCustomIntVariable("mals.webhook_timeout", "Longest time that one delivery may take.",
 							NULL, &mals_webhook_timeout, 10000, 100, 600000, PGC_SIGHUP,
 							GUC_UNIT_MS, NULL, NULL, NULL);

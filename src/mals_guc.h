@@ -18,13 +18,13 @@ extern bool mals_worker_enabled; /* mals.worker */
 extern char *mals_databases;     /* names, separated by commas; empty: all */
 
 /* Alerts. */
-extern char *mals_smtp_from;       /* address, or empty */
-extern char *mals_smtp_url;        /* or empty */
-extern char *mals_webhook_allow;   /* see alert/allow.c */
-extern char *mals_webhook_ca_file; /* or empty */
-extern char *mals_webhook_secret;  /* or empty */
-extern int mals_webhook_timeout;   /* milliseconds */
-extern int64 mals_alert_give_up;   /* microseconds */
+extern char *mals_smtp_from;            /* address, or empty */
+extern const char *mals_smtp_url;       /* or empty; see alert/secret.c */
+extern char *mals_webhook_allow;        /* see alert/allow.c */
+extern char *mals_webhook_ca_file;      /* or empty */
+extern const char *mals_webhook_secret; /* or empty; see alert/secret.c */
+extern int mals_webhook_timeout;        /* milliseconds */
+extern int64 mals_alert_give_up;        /* microseconds */
 
 /* Context: what fills in an entry's missing fields. NULL or '' is "not set". */
 extern char *mals_agent_id;

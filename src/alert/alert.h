@@ -42,4 +42,7 @@ extern int64 mals_alerts_maintain(void);
 extern bool mals_smtp_url_valid(const char *url);
 extern bool mals_mail_address_valid(const char *address);
 
+/* Tells whether the value of a secret setting names a file that has it. */
+extern bool mals_secret_file(const char *value);
+
 #endif /* MALS_ALERT_H */

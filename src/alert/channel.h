@@ -54,6 +54,12 @@ extern char *mals_channel_text(Datum target, const char *key);
 /* Makes a text of the server's encoding UTF-8. */
 extern char *mals_utf8(const char *str);
 
+/*
+ * secret.c: the secret that is the value of a setting, or that is in the file
+ * which the value names; NULL if that cannot be read, which is the reason then.
+ */
+extern const char *mals_secret(const char *value, const char *setting, const char **reason);
+
 /* The host of a URL of http or https, palloc'd; NULL if it is none. */
 extern char *mals_webhook_host(const char *url);
 

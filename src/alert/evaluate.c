@@ -12,8 +12,8 @@
  * fired nothing into mals._alert_matches and look at it again with the next
  * ones; time is that of the entries (ts), so it does not matter when they come.
  * What waits there for an hour longer than the rule's interval is given up.
- * Rules that watch for silence only keep when they last saw something, by the
- * time the server took it (created_at).
+ * Rules that watch for silence only read and keep when they last saw something,
+ * of each agent, by the time the server took it (created_at).
  *
  * An error in the evaluation of a rule is kept with it, and does not touch the
  * others.
@@ -75,7 +75,7 @@ typedef struct Rule
 static const Oid arg_types[] = {TEXTOID,  INT4OID, INTERVALOID, INTERVALOID,
 								JSONBOID, TEXTOID, TEXTOID,     TIMESTAMPTZOID};
 
-/* Reads a rule, and keeps others from evaluating or changing it; who does that has a turn after. */
+/* Reads a rule, and keeps others from evaluating or changing it; if one does, there is no rule. */
 static const char *const read_rule =
 	"SELECT r.name, r.threshold, r.within, r.cooldown, r.channels, r.on_state, s.since, r.query,"
 	" s.cursor FROM mals._alert_rules r LEFT JOIN mals._alert_state s ON s.rule = r.name"
@@ -190,8 +190,22 @@ static const char *const fire_silence =
 
 static const char *const next_silence = "SELECT min(" SILENT_AT ")" SILENT_FROM;
 
+/* Milliseconds after which a rule is tried again that was in other hands, or failed. */
+#define HELD_DELAY 1000
+#define ERROR_DELAY 60000
+
 /* Whether the last turn left entries for the next one. */
 static bool more = false;
+
+/* When the next one is due for rules that the last one could not evaluate. */
+static TimestampTz again = DT_NOEND;
+
+/* Makes the next turn due after so many milliseconds at most. */
+static void
+try_again(int delay)
+{
+	again = Min(again, GetCurrentTimestamp() + delay * INT64CONST(1000));
+}
 
 /* Runs a statement; returns how many rows it had. */
 static uint64
@@ -303,6 +317,19 @@ take_entry(TupleTableSlot *row, const MalsCursor *after, void *arg)
 	tuplestore_putvalues(rule->fresh, rule->layout, values, isnull);
 }
 
+/* Takes an agent of new entries that match, and when the latest of them was taken. */
+static void
+take_agent(TupleTableSlot *row, void *arg)
+{
+	Rule *rule = arg;
+	Datum values[5] = {0};
+	bool isnull[5] = {true, true, false, false, true};
+
+	values[2] = slot_getattr(row, 2, &isnull[2]);
+	values[3] = slot_getattr(row, 1, &isnull[3]);
+	tuplestore_putvalues(rule->fresh, rule->layout, values, isnull);
+}
+
 /* Makes the relation "fresh", for statements of this connection to SPI. */
 static void
 make_fresh(Rule *rule)
@@ -338,12 +365,15 @@ evaluate_rule(char *name)
 	MalsCursor cursor;
 	MalsNews news;
 	uint64 fired = 0;
-	int64 taken;
+	int64 taken = 0;
+	bool silent;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (!load_rule(&rule, name))
 	{
+		/* who holds it may leave it as it is, and without a word */
+		try_again(HELD_DELAY);
 		SPI_finish();
 		return 0;
 	}
@@ -354,17 +384,19 @@ evaluate_rule(char *name)
 	mals_cursor_take(&now, GetActiveSnapshot());
 	read_cursors(&rule, &cursor, &now);
 	mals_news_begin(&news, mals_query_parse(rule.query, strlen(rule.query), "query"));
-	taken = mals_news_read(&news, &cursor, &now, MAX_FRESH, take_entry, &rule);
+	silent = rule.state != NULL && strncmp(rule.state, "silent", 6) == 0;
+	if (silent)
+		mals_news_agents(&news, &cursor, &now, take_agent, &rule);
+	else
+		taken = mals_news_read(&news, &cursor, &now, MAX_FRESH, take_entry, &rule);
 	PopActiveSnapshot();
 	more |= taken >= MAX_FRESH;
 
-	if (rule.state != NULL && strncmp(rule.state, "silent", 6) == 0)
+	if (silent)
 	{
 		run_for(&rule, begin_silence);
-		if (taken > 0)
-			run_for(&rule, note_fresh);
-		if (taken < MAX_FRESH)
-			fired = run_for(&rule, fire_silence);
+		run_for(&rule, note_fresh);
+		fired = run_for(&rule, fire_silence);
 	}
 	else if (taken > 0)
 		fired = run_for(&rule, count_fresh);
@@ -426,6 +458,7 @@ try_rule(char *name)
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 			ReThrowError(error);
 		note_error(name, error);
+		try_again(ERROR_DELAY);
 	}
 	PG_END_TRY();
 	return fired;
@@ -442,6 +475,7 @@ evaluate(void)
 	int64 fired = 0;
 
 	more = false;
+	again = DT_NOEND;
 	for (uint64 i = 0; i < nrules; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -490,9 +524,9 @@ mals_alerts_due(void)
 	run(next_silence, 0, NULL, NULL, NULL);
 	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (isnull)
-		return DT_NOEND;
+		return again;
 	/* what could not fire at this turn does not make the next one come at once */
-	return Max(DatumGetTimestampTz(due), GetCurrentTimestamp() + USECS_PER_SEC);
+	return Min(again, Max(DatumGetTimestampTz(due), GetCurrentTimestamp() + USECS_PER_SEC));
 }
 
 bool

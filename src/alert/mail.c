@@ -18,6 +18,7 @@
 
 #include "mals_compat.h"
 #include "mals_guc.h"
+#include "alert/alert.h"
 #include "alert/channel.h"
 
 /* Bytes of a text in one encoded word, and of the body in a line of base64. */
@@ -153,21 +154,22 @@ mals_mail_prepare(MalsTransfer *transfer, const char *subject, const char *body)
 	CURL *easy = transfer->easy;
 	char *to = mals_channel_text(transfer->target, "email");
 	char *from = sender();
+	const char *url = mals_secret(mals_smtp_url, "mals.smtp_url", &transfer->reason);
 
 	if (*mals_smtp_url == '\0')
-	{
 		transfer->reason = "mals.smtp_url is not set";
+	else if (url != NULL && !mals_smtp_url_valid(url))
+		transfer->reason = "the file that mals.smtp_url names has no URL of smtp or smtps";
+	if (transfer->reason != NULL)
 		return;
-	}
 	make_message(transfer, from, to, subject, body);
 	transfer->recipients = curl_slist_append(NULL, psprintf("<%s>", to));
 	if (transfer->recipients == NULL)
 		elog(ERROR, "out of memory");
 
-	mals_setopt(easy, CURLOPT_URL, mals_smtp_url);
+	mals_setopt(easy, CURLOPT_URL, url);
 	mals_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-	mals_setopt(easy, CURLOPT_USE_SSL,
-				(long) (has_user(mals_smtp_url) ? CURLUSESSL_ALL : CURLUSESSL_TRY));
+	mals_setopt(easy, CURLOPT_USE_SSL, (long) (has_user(url) ? CURLUSESSL_ALL : CURLUSESSL_TRY));
 	mals_setopt(easy, CURLOPT_MAIL_FROM, psprintf("<%s>", from));
 	mals_setopt(easy, CURLOPT_MAIL_RCPT, transfer->recipients);
 	mals_setopt(easy, CURLOPT_UPLOAD, 1L);

@@ -32,17 +32,16 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* Appends the signature of a body. */
+/* Appends the signature of a body by a key. */
 static void
-sign(MalsTransfer *transfer)
+sign(MalsTransfer *transfer, const char *key)
 {
 	static const char digits[] = "0123456789abcdef";
 	uint8 digest[PG_SHA256_DIGEST_LENGTH];
 	pg_hmac_ctx *hmac = pg_hmac_create(PG_SHA256);
 	StringInfoData header;
 
-	if (hmac == NULL ||
-		pg_hmac_init(hmac, (const uint8 *) mals_webhook_secret, strlen(mals_webhook_secret)) < 0 ||
+	if (hmac == NULL || pg_hmac_init(hmac, (const uint8 *) key, strlen(key)) < 0 ||
 		pg_hmac_update(hmac, (const uint8 *) transfer->body, transfer->length) < 0 ||
 		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
 		elog(ERROR, "could not sign a webhook");
@@ -91,20 +90,20 @@ mals_webhook_prepare(MalsTransfer *transfer, Jsonb *payload)
 	char *url = mals_channel_text(transfer->target, "webhook");
 	char *host = mals_webhook_host(url);
 	char *text = JsonbToCString(NULL, &payload->root, VARSIZE(payload));
+	const char *key = mals_secret(mals_webhook_secret, "mals.webhook_secret", &transfer->reason);
 
 	transfer->addresses = host != NULL ? mals_host_addresses(host) : 0;
 	if (transfer->addresses == 0)
-	{
 		transfer->reason = "mals.webhook_allow does not allow the host";
+	if (transfer->reason != NULL)
 		return;
-	}
 	transfer->body = mals_utf8(text);
 	transfer->length = strlen(transfer->body);
 	mals_transfer_header(transfer, "Content-Type: application/json");
 	mals_transfer_header(transfer, "Expect:");
 	mals_transfer_header(transfer, psprintf("Idempotency-Key: %s", transfer->key));
-	if (*mals_webhook_secret != '\0')
-		sign(transfer);
+	if (*key != '\0')
+		sign(transfer, key);
 	add_headers(transfer);
 
 	mals_setopt(easy, CURLOPT_URL, url);

@@ -54,6 +54,7 @@ typedef struct Reading
 	int64 limit;           /* rows wanted in all */
 	int64 taken;           /* rows handed over */
 	MalsNewsTaker take;
+	MalsRowTaker take_agent; /* instead of rows, and of the limit */
 	void *arg;
 	TupleTableSlot *held; /* the last row of mals.logs: its cursor depends on what follows */
 	uint64 held_xid;
@@ -78,6 +79,8 @@ part_of(const MalsCondition *condition, bool resolved)
 		if ((term->kind == MALS_TERM_RESOLVED) == resolved)
 			part.terms = lappend(part.terms, term);
 	}
+	if (resolved && part.terms == NIL)
+		return NULL;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "CASE WHEN ");
 	mals_condition_sql(&sql, &part);
@@ -158,6 +161,24 @@ receive(TupleTableSlot *row, void *arg)
 	MemoryContextSwitchTo(old);
 }
 
+/* Reads agents of entries as run does, and when the latest one of each was taken. */
+static void
+run_agents(Reading *reading, const char *from, const char *where, int nparams, Oid *types,
+		   Datum *values)
+{
+	const char *logs = "";
+	char *sql;
+
+	if (reading->news->logs != NULL)
+		logs = psprintf(" AND EXISTS (SELECT FROM mals.logs l WHERE l.ts >= $%d AND l.ts = e.ts"
+						" AND l.id = e.id AND (%s))",
+						nparams, reading->news->logs);
+	sql = psprintf("SELECT e.agent_id, max(e.created_at) FROM %s WHERE e.ts >= $%d AND %s%s"
+				   " GROUP BY 1",
+				   from, nparams, where, logs);
+	mals_read_with(sql, nparams, types, values, reading->take_agent, reading->arg);
+}
+
 /*
  * Reads entries e of a table expression, none of which are from before a time,
  * and their rows of mals.logs. That time and how many rows are the parameters
@@ -168,19 +189,26 @@ run(Reading *reading, const char *from, const char *where, TimestampTz since, in
 	Oid *types, Datum *values)
 {
 	int64 wanted = reading->limit - reading->taken - (holds(reading) ? 1 : 0);
-	char *sql = psprintf(
-		"SELECT l.*, k.xact, k.id FROM (SELECT e.xact, e.ts, e.id FROM %s WHERE e.ts >= $%d AND %s"
-		" ORDER BY e.xact, e.ts, e.id LIMIT $%d) k LEFT JOIN LATERAL (SELECT l.* FROM mals.logs l"
-		" WHERE l.ts >= $%d AND l.ts = k.ts AND l.id = k.id AND (%s)) l ON true"
-		" ORDER BY k.xact, k.ts, k.id",
-		from, nparams + 1, where, nparams + 2, nparams + 1, reading->news->logs);
+	char *sql;
 
 	types[nparams] = TIMESTAMPTZOID;
-	values[nparams] = TimestampTzGetDatum(since);
-	types[nparams + 1] = INT8OID;
-	values[nparams + 1] = Int64GetDatum(wanted);
+	values[nparams++] = TimestampTzGetDatum(since);
+	if (reading->take_agent != NULL)
+	{
+		run_agents(reading, from, where, nparams, types, values);
+		return true;
+	}
+	sql = psprintf(
+		"SELECT l.*, k.xact, k.id FROM (SELECT e.xact, e.ts, e.id FROM %s WHERE e.ts >= $%d AND %s"
+		" ORDER BY e.xact, e.ts, e.id LIMIT $%d) k LEFT JOIN LATERAL (SELECT l.* FROM mals.logs l"
+		" WHERE l.ts >= $%d AND l.ts = k.ts AND l.id = k.id AND %s) l ON true"
+		" ORDER BY k.xact, k.ts, k.id",
+		from, nparams, where, nparams + 1, nparams,
+		reading->news->logs != NULL ? reading->news->logs : "true");
+	types[nparams] = INT8OID;
+	values[nparams++] = Int64GetDatum(wanted);
 	reading->rows = 0;
-	mals_read_with(sql, nparams + 2, types, values, receive, reading);
+	mals_read_with(sql, nparams, types, values, receive, reading);
 	pfree(sql);
 	return reading->rows < wanted;
 }
@@ -227,8 +255,8 @@ read_rest(Reading *reading)
 		sql = psprintf("e.xact = $1 AND (e.ts, e.id) > ($2, $3) AND (%s)", reading->news->entries);
 		return run(reading, "mals.entries e", sql, ts, 3, types, values);
 	}
-	sql = psprintf("(SELECT e.xact, e.ts, e.id FROM mals.entries e WHERE e.xact = $1 AND (%s)"
-				   " OFFSET 0) e",
+	sql = psprintf("(SELECT e.xact, e.ts, e.id, e.agent_id, e.created_at FROM mals.entries e"
+				   " WHERE e.xact = $1 AND (%s) OFFSET 0) e",
 				   reading->news->entries);
 	return run(reading, sql, "(e.ts, e.id) > ($2, $3)", ts, 3, types, values);
 }
@@ -305,6 +333,39 @@ plan_by_index(void)
 								 true, 0, false);
 }
 
+/* Reads until there is no more, or the limit is reached, and moves the cursor on. */
+static void
+read_news(Reading *reading)
+{
+	MalsCursor *cursor = reading->cursor;
+	const MalsCursor *now = reading->now;
+	bool all = false;
+	int nest;
+
+	/* a standby may not have yet what was read in part on another server */
+	if (cursor->within != 0 && !mals_cursor_saw(now, cursor->within))
+		return;
+	nest = NewGUCNestLevel();
+	plan_by_index();
+	while (!all && reading->taken < reading->limit)
+	{
+		MalsCursor to;
+
+		all = read_all(reading);
+		if (all)
+		{
+			mals_cursor_advance(&to, cursor, now, PG_UINT64_MAX);
+			to.taken = now->taken;
+		}
+		else
+			cursor_after(&to, reading, reading->xid, &reading->id);
+		move(reading, &to);
+	}
+	if (reading->held != NULL)
+		ExecDropSingleTupleTableSlot(reading->held);
+	AtEOXact_GUC(true, nest);
+}
+
 int64
 mals_news_read(const MalsNews *news, MalsCursor *cursor, const MalsCursor *now, int64 limit,
 			   MalsNewsTaker take, void *arg)
@@ -316,30 +377,22 @@ mals_news_read(const MalsNews *news, MalsCursor *cursor, const MalsCursor *now, 
 					   .limit = limit,
 					   .take = take,
 					   .arg = arg};
-	bool all = false;
-	int nest;
 
-	/* a standby may not have yet what was read in part on another server */
-	if (cursor->within != 0 && !mals_cursor_saw(now, cursor->within))
-		return 0;
-	nest = NewGUCNestLevel();
-	plan_by_index();
-	while (!all && reading.taken < limit)
-	{
-		MalsCursor to;
-
-		all = read_all(&reading);
-		if (all)
-		{
-			mals_cursor_advance(&to, cursor, now, PG_UINT64_MAX);
-			to.taken = now->taken;
-		}
-		else
-			cursor_after(&to, &reading, reading.xid, &reading.id);
-		move(&reading, &to);
-	}
-	if (reading.held != NULL)
-		ExecDropSingleTupleTableSlot(reading.held);
-	AtEOXact_GUC(true, nest);
+	read_news(&reading);
 	return reading.taken;
+}
+
+void
+mals_news_agents(const MalsNews *news, MalsCursor *cursor, const MalsCursor *now, MalsRowTaker take,
+				 void *arg)
+{
+	Reading reading = {.context = CurrentMemoryContext,
+					   .news = news,
+					   .cursor = cursor,
+					   .now = now,
+					   .limit = PG_INT64_MAX,
+					   .take_agent = take,
+					   .arg = arg};
+
+	read_news(&reading);
 }

@@ -39,6 +39,7 @@
 #define MALS_WORK_METRICS 0x02    /* metrics were written */
 #define MALS_WORK_ALERTS 0x04     /* a rule of alerts was set */
 #define MALS_WORK_DELIVERIES 0x08 /* an alert fired */
+#define MALS_WORK_ANY 0x0f
 
 typedef struct MalsDatabase
 {

@@ -264,9 +264,9 @@ mals_watch_after(PlannedStmt *statement)
 				note_wake(MALS_WAKE_RESTART, InvalidOid);
 			break;
 		case T_TransactionStmt:
-			/* nobody knows what the transaction that was prepared has written */
+			/* nobody knows what the transaction that was prepared has left */
 			if (((TransactionStmt *) node)->kind == TRANS_STMT_COMMIT_PREPARED)
-				mals_note_work(MALS_WORK_ENTRIES);
+				mals_note_work(MALS_WORK_ANY);
 			break;
 		default:
 			break;

@@ -217,6 +217,18 @@ SELECT pg_temp.later('59 minutes');
 SELECT * FROM pg_temp.turn();
 SELECT rule, agent_id FROM mals._alert_seen ORDER BY 1, 2;
 SELECT mals_alert_drop('dead'), mals_alert_drop('each');
+-- Agents are seen from where the cursor is, also within a transaction; and by what became of entries.
+SELECT mals_alert_set('each', 'agent:alert-*', channels => '[]', on_state => 'silent_agent');
+SELECT mals_alert_set('mended', 'agent:alert-* resolved:yes', channels => '[]', on_state => 'silent_agent');
+INSERT INTO mals.logs (agent_id, message) SELECT 'alert-' || i, 'pi' FROM generate_series(1, 4) i;
+UPDATE mals._alert_state SET cursor = (SELECT next_cursor FROM mals_tail('agent:alert-*', cursor, '0', 2) OFFSET 1) WHERE rule = 'each';
+SELECT mals_resolve(id) FROM mals.logs WHERE message = 'pi' AND agent_id IN ('alert-1', 'alert-4');
+SELECT pg_temp.log('pi', agent => 'alert-5');
+SELECT * FROM pg_temp.turn();
+SELECT rule, agent_id, last_seen = (SELECT max(l.created_at) FROM mals.logs l WHERE l.agent_id = s.agent_id AND message = 'pi') AS right_time
+  FROM mals._alert_seen s ORDER BY 1, 2;
+SELECT mals_alert_drop('mended');
+SELECT mals_alert_drop('each');
 
 -- A rule that fails says so, and does not stop the others.
 SELECT mals_alert_set('good', 'agent:alert-*', channels => '[]'), mals_alert_set('bad', 'agent:alert-*', channels => '[]');

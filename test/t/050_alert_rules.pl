@@ -23,6 +23,16 @@ sub fires
 	return;
 }
 
+# Waits until a job of the worker had a turn that began after a statement.
+sub turn_after
+{
+	my ($job, $statement) = @_;
+	my $since = $node->safe_psql('postgres', "$statement; SELECT clock_timestamp()") =~ s/.*\n//sr;
+
+	ok($node->poll_query_until('postgres', "SELECT started_at > '$since' FROM mals._jobs WHERE job = '$job'"), "a turn of $job");
+	return;
+}
+
 $node->safe_psql('postgres', q{SELECT mals_alert_set('one', 'agent:a level:error', cooldown => '0');
 	SELECT mals_log('a', 'first', 'error')});
 fires('sum(count)', 'one', '1', 'an entry fires an alert');
@@ -40,6 +50,19 @@ fires('sum(count)', 'one', '3', 'an entry of a transaction that commits late');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'alert'});
 fires('sum(count)', 'one', '4', 'an entry of a prepared transaction');
 
+# What a turn could not look at, as another session had the rule in its hands, is looked at
+# afterwards, also if that session changes nothing, and without another entry.
+$late->query_safe(q{BEGIN; SELECT mals_alert_set('one', 'agent:a level:error', cooldown => '0')});
+turn_after('alerts', q{SELECT mals_log('a', 'while the rule is held', 'error')});
+sql_is($node, q{SELECT sum(count) FROM mals.alerts WHERE rule = 'one'}, '4', 'a rule in other hands is left alone');
+$late->query_safe('ROLLBACK');
+fires('sum(count)', 'one', '5', 'and looked at afterwards');
+
+# A prepared transaction leaves a delivery to the worker.
+turn_after('deliver', q{BEGIN; SELECT mals_alert_test('one'); PREPARE TRANSACTION 'alert'});
+$node->safe_psql('postgres', q{COMMIT PREPARED 'alert'});
+ok($node->poll_query_until('postgres', q{SELECT delivered_at IS NOT NULL FROM mals.alerts WHERE state = 'test'}), 'a test alert of a prepared transaction is delivered');
+
 # While the worker is down, and while the server is.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET mals.worker = off; SELECT pg_reload_conf()});
 ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type LIKE 'mals worker%')}),
@@ -51,12 +74,12 @@ $node->safe_psql('postgres', q{SELECT mals_log('a', 'fourth', 'error')});
 $late->quit;
 $node->stop('immediate');
 $node->start;
-sql_is($node, q{SELECT sum(count) FROM mals.alerts WHERE rule = 'one'}, '4', 'nothing is evaluated without a worker');
+sql_is($node, q{SELECT sum(count) FROM mals.alerts WHERE rule = 'one'}, '5', 'nothing is evaluated without a worker');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.worker; SELECT pg_reload_conf()});
-fires('sum(count)', 'one', '7', 'all of it is when there is one again');
+fires('sum(count)', 'one', '8', 'all of it is when there is one again');
 
 $node->safe_psql('postgres', q{SET mals.write_mode = async; SELECT mals_log('a', 'async', 'error')});
-fires('sum(count)', 'one', '8', 'an entry that another process writes');
+fires('sum(count)', 'one', '9', 'an entry that another process writes');
 
 # Writers of transactions of any length beside the evaluation.
 $node->safe_psql('postgres', q{SELECT mals_alert_set('all', 'agent:w-*', cooldown => '0', channels => '[]')});

@@ -18,14 +18,25 @@ my $receiver = Receiver->new('smtp');
 my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, "mals.smtp_url = 'smtp://127.0.0.1:$receiver->{port}'",
 	q{mals.smtp_from = 'mals@db.example'}, q{log_statement = none});
 
-# Sets a setting of the configuration file, and waits until it is read.
+# Has the server read its configuration file with lines added, and waits until it has.
+my $turn = 0;
+sub configure
+{
+	my (@lines) = @_;
+
+	$node->append_conf('postgresql.conf', join("\n", @lines, 'test.turn = ' . ++$turn));
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT current_setting('test.turn', true) = '$turn'") or die 'not read';
+	return;
+}
+
+# Sets a setting, by statement; a session that has just begun has the extension's settings.
 sub set
 {
 	my ($name, $value) = @_;
 
 	$node->safe_psql('postgres', "ALTER SYSTEM SET $name = '$value'");
-	$node->reload;
-	$node->poll_query_until('postgres', "SELECT current_setting('$name') = '$value' FROM mals_version()") or die "$name is not set";
+	configure();
 	return;
 }
 
@@ -105,7 +116,7 @@ SKIP:
 	$secure->stop;
 }
 
-my ($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.smtp_url = 'http://user:p4ssword-of-mail@mail/'});
+my ($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.smtp_url = 'http://user:p4ssword-refused@mail/'});
 like($err, qr/invalid value for parameter "mals.smtp_url"$/m, 'a bad URL is refused');
 unlike($err =~ s/^(LINE|STATEMENT).*//mrs, qr/p4ssword/, 'without showing it');
 ($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.smtp_from = E'a@b\r\nBcc: c@d'});
@@ -114,6 +125,39 @@ $node->safe_psql('postgres', q{CREATE ROLE plain});
 ($code, $out, $err) = $node->psql('postgres', q{SET ROLE plain; SHOW mals.smtp_url});
 is($code, 3, 'not everybody can read the URL');
 unlike($node->safe_psql('postgres', 'SELECT * FROM mals.alerts'), qr/p4ssword/, 'errors show no password');
+
+# The log of a server whose secrets are set, changed, wrong and removed while it runs, by statement and in the file.
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.smtp_url; ALTER SYSTEM SET mals.webhook_secret = 'p4ssword-of-hooks'});
+configure(q{mals.smtp_url = 'smtp://user:p4ssword-of-mail@127.0.0.1:1'});
+configure(q{mals.smtp_url = 'smtp://user:p4ssword-of-mail-2@127.0.0.1:1'});
+is($node->safe_psql('postgres', q{SELECT mals_version() IS NULL; SHOW mals.smtp_url; SHOW mals.webhook_secret;
+	SELECT setting, reset_val FROM pg_settings WHERE name IN ('mals.smtp_url', 'mals.webhook_secret')}),
+	"f\n********\n********\n********|\n********|", 'settings only tell that there is a secret');
+like(outcome('ops@example.com'), qr/^channel 1 \(email\): .*connect/, 'which is used all the same');
+configure(q{mals.smtp_url = 'http://user:p4ssword-of-mail@127.0.0.1:1'});
+$node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.webhook_secret});
+configure(q{mals.smtp_url = ''}, q{mals.smtp_from = 'other@db.example'});
+is($node->safe_psql('postgres', q{SELECT mals_version() IS NULL; SHOW mals.smtp_url; SHOW mals.webhook_secret}), "f\n\n", 'no secret');
+my $log = slurp_file($node->logfile);
+like($log, qr/parameter "mals.smtp_from" changed to "other\@db.example"/, 'the log tells what changes');
+like($log, qr/invalid value for parameter "mals.smtp_url"$/m, 'and what is wrong');
+unlike($log, qr/p4ssword-of/, 'and no secret');
+
+# A file has the secret instead; what it has at the time is used.
+configure(qq{mals.smtp_url = 'file:$dir/url'}, qq{mals.webhook_secret = 'file:$dir/key'});
+my $unread = 'the file that mals.smtp_url names';
+is(outcome('ops@example.com'), "channel 1 (email): $unread cannot be read, see the server's log", 'no file');
+append_to_file("$dir/url", "\n");
+is(outcome('ops@example.com'), "channel 1 (email): $unread begins with an empty line", 'one with nothing');
+unlink "$dir/url";
+append_to_file("$dir/url", "smtp:\n");
+is(outcome('ops@example.com'), "channel 1 (email): $unread has no URL of smtp or smtps", 'one that has no URL');
+unlink "$dir/url";
+append_to_file("$dir/url", "smtp://127.0.0.1:$receiver->{port}\r\nmore\n");
+is(outcome('ops@example.com'), '', 'one that has');
+is($node->safe_psql('postgres', q{SELECT mals_version() IS NULL; SHOW mals.smtp_url}), "f\n********", 'settings do not tell which');
+($code, $out, $err) = $node->psql('postgres', q{LOAD 'mals'; ALTER SYSTEM SET mals.webhook_secret = 'file:key'});
+like($err, qr/invalid value for parameter "mals.webhook_secret"$/m, 'a file without its directory is refused');
 
 $node->stop;
 $receiver->stop;
