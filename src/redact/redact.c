@@ -115,8 +115,34 @@ value_has_secret(JEntry type, const char *value, int len, const MalsSecretName *
 }
 
 /*
+ * Finds the name that the value under a key has: the key, or for {"name":
+ * "password", "value": "x"} what the other key says. NULL if it is none of a secret.
+ */
+static const MalsSecretName *
+name_of_key(const JsonbContainer *object, const char *key, int len, MalsSecretName *name)
+{
+	static const char *const others[] = {"name", "key", "Name", "Key"};
+
+	if (mals_secret_name(key, len, name))
+		return name;
+	if (len != 5 || (memcmp(key, "value", 5) != 0 && memcmp(key, "Value", 5) != 0))
+		return NULL;
+	for (int i = 0; i < lengthof(others); i++)
+	{
+		JsonbValue value;
+
+		if (getKeyJsonValueFromContainer(unconstify(JsonbContainer *, object), others[i],
+										 strlen(others[i]), &value) != NULL &&
+			value.type == jbvString &&
+			mals_secret_name(value.val.string.val, value.val.string.len, name))
+			return name;
+	}
+	return NULL;
+}
+
+/*
  * Tells whether there is a secret in a container. An array passes on the name
- * that it stands under, or NULL.
+ * that it stands under, or NULL; the argument after --password is named by that.
  */
 static bool
 container_has_secret(const JsonbContainer *container, const MalsSecretName *name)
@@ -126,12 +152,14 @@ container_has_secret(const JsonbContainer *container, const MalsSecretName *name
 	const char *data = (const char *) (container->children + keys + size);
 	uint32 key = 0;
 	uint32 value = getJsonbOffset(container, keys);
+	const MalsSecretName *under = name;
+	MalsSecretName own;
 
 	check_stack_depth();
 	for (int i = 0; i < size; i++)
 	{
+		JEntry type = container->children[keys + i];
 		int len = child_length(container, keys + i, value);
-		MalsSecretName own;
 
 		if (keys > 0)
 		{
@@ -139,11 +167,13 @@ container_has_secret(const JsonbContainer *container, const MalsSecretName *name
 
 			if (has_secret(data + key, key_len))
 				return true;
-			name = mals_secret_name(data + key, key_len, &own) ? &own : NULL;
+			under = name_of_key(container, data + key, key_len, &own);
 			key += key_len;
 		}
-		if (value_has_secret(container->children[keys + i], data + value, len, name))
+		if (value_has_secret(type, data + value, len, under))
 			return true;
+		if (keys == 0)
+			under = JBE_ISSTRING(type) && mals_option_name(data + value, len, &own) ? &own : name;
 		value += len;
 	}
 	return false;
@@ -209,12 +239,15 @@ redact_key(JsonbValue *key, JsonbContainer *object, int *redacted)
 
 /*
  * Builds anew what an iterator gives up to the end of the container that it has
- * just entered. An array passes on the name that it stands under.
+ * just entered. An array passes on the name that it stands under; the argument
+ * after --password is named by that.
  */
 static JsonbValue *
 rebuild(JsonbIterator **it, JsonbParseState **state, const MalsSecretName *name)
 {
+	const MalsSecretName *under = name;
 	MalsSecretName own;
+	MalsSecretName next;
 	JsonbIteratorToken token;
 	JsonbValue value;
 	int redacted = 0;
@@ -222,27 +255,37 @@ rebuild(JsonbIterator **it, JsonbParseState **state, const MalsSecretName *name)
 	check_stack_depth();
 	for (;;)
 	{
+		bool is_option = false;
+
 		token = JsonbIteratorNext(it, &value, false);
 		switch (token)
 		{
 			case WJB_KEY:
-				name = mals_secret_name(value.val.string.val, value.val.string.len, &own) ? &own
-																						  : NULL;
+				under =
+					name_of_key((*it)->container, value.val.string.val, value.val.string.len, &own);
 				redact_key(&value, (*it)->container, &redacted);
 				(void) pushJsonbValue(state, token, &value);
-				break;
+				continue;
 			case WJB_VALUE:
 			case WJB_ELEM:
-				redact_scalar(&value, name);
+				is_option = token == WJB_ELEM && value.type == jbvString &&
+							mals_option_name(value.val.string.val, value.val.string.len, &next);
+				redact_scalar(&value, under);
 				(void) pushJsonbValue(state, token, &value);
 				break;
 			case WJB_BEGIN_ARRAY:
 			case WJB_BEGIN_OBJECT:
 				(void) pushJsonbValue(state, token, NULL);
-				(void) rebuild(it, state, token == WJB_BEGIN_ARRAY ? name : NULL);
+				(void) rebuild(it, state, token == WJB_BEGIN_ARRAY ? under : NULL);
 				break;
 			default:
 				return pushJsonbValue(state, token, NULL);
+		}
+		under = name;
+		if (is_option)
+		{
+			own = next;
+			under = &own;
 		}
 	}
 }

@@ -141,16 +141,42 @@ extern bool mals_scheme_credential(const char *s, int len, int at, bool header, 
 /* Are these bytes a reference to a secret, or what is left of one? */
 extern bool mals_is_placeholder(const char *s, int len);
 
-/* Are these bytes a word that says something about a secret, such as "expired"? */
-extern bool mals_is_word(const char *s, int len);
-
 /* Do these bytes look like made at random, not written by a person? */
 extern bool mals_looks_random(const char *s, int len);
 
-/* pairs.c */
+/* names.c */
+
+/* How much a name says that its value is a secret: what the value has to be. */
+typedef enum MalsSecretLevel
+{
+	LEVEL_ANY,    /* anything but words that are no value */
+	LEVEL_VALUE,  /* no short numbers, nothing with spaces */
+	LEVEL_RANDOM, /* what looks random */
+	LEVEL_PROSE,  /* what no word of a sentence looks like */
+	LEVEL_COOKIE, /* name=value; name=value, one of which looks random */
+	LEVEL_SCHEME, /* an HTTP header: a scheme and a credential */
+} MalsSecretLevel;
+
+typedef struct MalsNameRule
+{
+	const char *name;
+	const char *kind;
+	MalsSecretLevel level;
+	int flags;
+} MalsNameRule;
+
+#define N_WHOLE 0x01 /* a word of its own: pass, not compass */
+#define N_PROSE 0x02 /* alone in prose it is a word: its value must look random */
+#define N_JSON 0x04  /* and in JSON */
+#define N_LINE 0x08  /* its value goes on to the end of the line */
+#define N_PATH 0x10  /* what begins with / is a path */
+
+/* How far a name may reach, with separators. */
+#define NAME_MAX_BYTES 64
+
 typedef struct MalsSecretName
 {
-	const struct NameRule *rule;
+	const MalsNameRule *rule;
 	int start; /* where the name begins, as far as it was read */
 	bool bare; /* it is the whole word: token, not access_token */
 } MalsSecretName;
@@ -161,6 +187,11 @@ extern bool mals_secret_name(const char *s, int end, MalsSecretName *name);
 /* What a secret under that name is called. */
 extern const char *mals_secret_kind(const MalsSecretName *name);
 
+/* Are these bytes a word that says something about a secret, such as "expired"? */
+extern bool mals_is_word(const char *s, int len);
+
+/* pairs.c */
+
 /* Is a number under that name a secret? */
 extern bool mals_secret_number(const MalsSecretName *name, const char *digits, int len);
 
@@ -168,11 +199,26 @@ extern bool mals_secret_number(const MalsSecretName *name, const char *digits, i
 extern bool mals_secret_value(const MalsSecretName *name, const char *s, int len,
 							  MalsSecret *secret);
 
+/* Finds the end of a value without quotes, at most limit. */
+extern int mals_bare_value_end(const char *s, int len, int pos, int limit,
+							   const MalsSecretName *name);
+
+/* Looks at the value under a name that begins at a place, quotes and all. */
+extern bool mals_pair_value(const MalsSecretName *name, MalsSecretLevel level, const char *s,
+							int len, int at, MalsSecret *secret);
+
+/* Each looks at one place; at is where its trigger stands. */
 extern bool mals_pair_separator(const char *s, int len, int at, MalsSecret *secret);
-extern bool mals_pair_option(const char *s, int len, int at, MalsSecret *secret);
-extern bool mals_pair_user(const char *s, int len, int at, MalsSecret *secret);
-extern bool mals_pair_sql(const char *s, int len, int at, MalsSecret *secret);
+extern bool mals_pair_words(const char *s, int len, int at, MalsSecret *secret);
 extern bool mals_pair_element(const char *s, int len, int at, MalsSecret *secret);
+
+/* options.c: secrets on command lines */
+extern bool mals_option_user(const char *s, int len, int at, MalsSecret *secret);
+extern bool mals_option_long(const char *s, int len, int at, MalsSecret *secret);
+extern bool mals_option_letter(const char *s, int len, int at, MalsSecret *secret);
+
+/* Is this argument an option whose value, a secret, is the next one? */
+extern bool mals_option_name(const char *s, int len, MalsSecretName *name);
 
 /* rules.c: are there own rules? */
 extern bool mals_rules_exist(void);

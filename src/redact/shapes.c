@@ -219,6 +219,14 @@ is_basic(const char *s, int start, int end)
 	return colon;
 }
 
+/* Tells whether what ends with = before a quote is a name such as realm="x", and not base64. */
+static bool
+is_parameter(const char *s, int len, int start, int end)
+{
+	return end < len && (class_of(s[end]) & C_QUOTE) && s[end - 1] == '=' &&
+		   run_end(s, start, end, C_HEX | C_LOW | C_UNDER) == end - 1 && !is_basic(s, start, end);
+}
+
 /*
  * Finds the credential that follows a scheme at a place. Outside of a header, or
  * where the line goes on, it must look like one: "bearer of" and "basic
@@ -266,8 +274,7 @@ mals_scheme_credential(const char *s, int len, int at, bool header, MalsSecret *
 		return false;
 	while (end > start && s[end - 1] == '.')
 		end--;
-	if (start == word || end == start ||
-		(end < len && s[end - 1] == '=' && (class_of(s[end]) & C_QUOTE)))
+	if (start == word || end == start || is_parameter(s, len, start, end))
 		return false;
 
 	if (header && (end == len || s[end] != ' '))

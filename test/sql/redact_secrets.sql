@@ -132,11 +132,118 @@ SELECT 'url_password', 'redis://:', 'hunter2', '@cache:6379/0' UNION ALL
 SELECT 'url_password', 'mongodb+srv://bob:', 'p%40ss', '@c0.example.net/?w=1' UNION ALL
 SELECT 'url_password', 'https://bob:', 'p@ss', '@example.com/a@b' UNION ALL
 SELECT 'url_password', 'proxy "http://bob:', 'pa/ss', '@proxy:3128" is down' UNION ALL
-SELECT 'url_password', 'dsn bob:', 'hunter2', '@tcp(db:3306)/x';
+SELECT 'url_password', 'dsn bob:', 'hunter2', '@tcp(db:3306)/x' UNION ALL
+  -- as the vendors' documentation, tools and configuration files show them
+SELECT 'openai', 'export OPENAI_API_KEY="', 'sk-' || 'proj-' || pg_temp.fake(74) || 'T3BlbkFJ' || pg_temp.fake(74), '"' UNION ALL
+SELECT 'openai', 'Incorrect API key provided: ', 'sk-' || 'svcacct-' || pg_temp.fake(40) || '-' || pg_temp.fake(20), '. You can find it' UNION ALL
+SELECT 'openai', 'key=', 'sk-' || 'None-' || pg_temp.fake(48), '' UNION ALL
+SELECT 'anthropic', 'x-api-key: ', 'sk-ant-' || 'admin01-' || pg_temp.fake(93) || 'AA', '' UNION ALL
+SELECT 'anthropic', 'ANTHROPIC_API_KEY=', 'sk-ant-' || 'api03-' || pg_temp.fake(93) || 'AA', '\nOTHER=1' UNION ALL
+SELECT 'openai', 'DEEPSEEK_API_KEY: ', 'sk-' || pg_temp.hex(32), '' UNION ALL
+SELECT 'api_key', 'MISTRAL_API_KEY=', pg_temp.fake(32), '' UNION ALL
+SELECT 'api_key', 'CO_API_KEY=', pg_temp.fake(40), '' UNION ALL
+SELECT 'aws', 'aws configure set aws_secret_access_key ', pg_temp.fake(40), '' UNION ALL
+SELECT 'aws', '[default]\naws_access_key_id = ', 'AKIA' || pg_temp.upper(16), '\n' UNION ALL
+SELECT 'aws', 'AWS_SECRET_ACCESS_KEY=', pg_temp.fake(20) || '/' || pg_temp.fake(19), ' aws s3 ls' UNION ALL
+SELECT 'token', 'aws_session_token=', pg_temp.fake(300) || '==', '' UNION ALL
+SELECT 'token', '"SessionToken": "', pg_temp.fake(100), '"' UNION ALL
+SELECT 'token', 'https://s3.amazonaws.com/b/k?X-Amz-Security-Token=', pg_temp.fake(60) || '%2B', '&X-Amz-Date=20260101' UNION ALL
+SELECT 'signature', '&X-Amz-SignedHeaders=host&X-Amz-Signature=', pg_temp.hex(64), '' UNION ALL
+SELECT 'github', 'https://x-access-token:', 'ghs' || '_' || pg_temp.fake(36), '@github.com/o/r.git' UNION ALL
+SELECT 'github', 'GITHUB_TOKEN=', 'github' || '_pat_' || pg_temp.fake(22) || '_' || pg_temp.fake(59), '' UNION ALL
+SELECT 'github', 'Authorization: token ', 'gho' || '_' || pg_temp.fake(36), '' UNION ALL
+SELECT 'gitlab', '', 'gldt' || '-' || pg_temp.fake(20), '' UNION ALL
+SELECT 'gitlab', 'https://oauth2:', 'glpat' || '-' || pg_temp.fake(20), '@gitlab.com/x.git' UNION ALL
+SELECT 'gitlab', 'JOB-TOKEN: ', 'glcbt' || '-64_' || pg_temp.fake(20), '' UNION ALL
+SELECT 'slack', 'SLACK_APP_TOKEN=', 'xapp' || '-1-A0123456789-1234567890123-' || pg_temp.hex(64), '' UNION ALL
+SELECT 'slack', '', 'xoxe' || '.xoxp-1-' || pg_temp.fake(140), '' UNION ALL
+SELECT 'slack', 'url":"https://hooks.slack.com/services/', 'T01234567/B01234567/' || pg_temp.fake(24), '"' UNION ALL
+SELECT 'stripe', 'Stripe.api_key = "', 'sk' || '_test_51' || pg_temp.fake(97), '"' UNION ALL
+SELECT 'stripe', '', 'rk' || '_live_51' || pg_temp.fake(97), '' UNION ALL
+SELECT 'google', '{"type":"authorized_user","refresh_token":"', '1//0g' || pg_temp.fake(60), '"}' UNION ALL
+SELECT 'google', 'client_secret=', 'GOCSPX' || '-' || pg_temp.fake(28), '' UNION ALL
+SELECT 'google', 'access_token=', 'ya29' || '.c.b0' || pg_temp.fake(200), '' UNION ALL
+SELECT 'google', 'Gemini GOOGLE_API_KEY ', 'AIza' || 'Sy' || pg_temp.fake(33), ' invalid' UNION ALL
+SELECT 'private_key', '{"type": "service_account", "private_key_id": "' || md5('') || '", "private_key": "', '-----BEGIN PRIVATE ' || 'KEY-----\nMIIEvQIBADANBg\n' || pg_temp.fake(64) || '\n-----END PRIVATE KEY-----', '\n"}' UNION ALL
+SELECT 'private_key', 'PGP ', '-----BEGIN PGP PRIVATE ' || E'KEY BLOCK-----\n\n' || pg_temp.fake(64) || E'\n=abcd\n-----END PGP PRIVATE KEY BLOCK-----', '' UNION ALL
+SELECT 'private_key', 'KEY="', '-----BEGIN ENCRYPTED PRIVATE ' || 'KEY-----\r\n' || pg_temp.fake(64) || '\r\n-----END ENCRYPTED PRIVATE KEY-----', '"' UNION ALL
+SELECT 'private_key', 'one line: ', '-----BEGIN RSA PRIVATE ' || 'KEY----- ' || pg_temp.fake(64) || ' ' || pg_temp.fake(64) || ' -----END RSA PRIVATE KEY-----', '' UNION ALL
+SELECT 'huggingface', 'HF_TOKEN: ', 'hf' || '_' || left(translate(pg_temp.fake(60), '0123456789', ''), 34), '' UNION ALL
+SELECT 'npm', 'NPM_TOKEN=', 'npm' || '_' || pg_temp.fake(36), '' UNION ALL
+SELECT 'token', '//registry.npmjs.org/:_authToken=', '00000000-0000-0000-0000-000000000001', '' UNION ALL
+SELECT 'pypi', 'password = ', 'pypi' || '-AgENdGVzdC5weXBpLm9yZw' || pg_temp.fake(150), '' UNION ALL
+SELECT 'key', 'DefaultEndpointsProtocol=https;AccountName=devstoreaccount1;AccountKey=', pg_temp.fake(43) || '/' || pg_temp.fake(40) || '+w==', ';BlobEndpoint=https://x' UNION ALL
+SELECT 'key', 'Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=', pg_temp.fake(43) || '=', '' UNION ALL
+SELECT 'signature', 'SharedAccessSignature sr=x&sig=', pg_temp.fake(43) || '%3d', '&se=1&skn=Root' UNION ALL
+SELECT 'key', 'AZURE_OPENAI_KEY=', pg_temp.hex(32), '' UNION ALL
+SELECT 'key', 'Ocp-Apim-Subscription-Key: ', pg_temp.hex(32), '' UNION ALL
+SELECT 'twilio', 'twilio ', 'SK' || pg_temp.hex(32), ':' UNION ALL
+SELECT 'token', 'TWILIO_AUTH_TOKEN=', pg_temp.hex(32), '' UNION ALL
+SELECT 'basic', 'curl -X POST https://api.twilio.com -u AC' || md5('') || ':', pg_temp.hex(31) || '1', '' UNION ALL
+SELECT 'sendgrid', 'Bearer ', 'SG' || '.' || pg_temp.fake(22) || '.' || pg_temp.fake(43), '' UNION ALL
+SELECT 'digitalocean', 'doctl auth init -t ', 'dop' || '_v1_' || pg_temp.hex(64), '' UNION ALL
+SELECT 'databricks', 'DATABRICKS_TOKEN=', 'dapi' || pg_temp.hex(32) || '-2', '' UNION ALL
+SELECT 'token', 'DISCORD_TOKEN=', 'MTAxMjM0NTY3ODkwMTIzNDU2Nzg5' || '.GabcDe.' || pg_temp.fake(38), '' UNION ALL
+SELECT 'discord', 'client.run("', 'NzkyNzE1NDU0MTk2MDg4ODQy' || '.X-hvzA.' || pg_temp.fake(27), '")' UNION ALL
+SELECT 'token', 'TELEGRAM_BOT_TOKEN=', '1234567890:' || 'AA' || pg_temp.fake(33), '' UNION ALL
+SELECT 'jwt', '?access_token=', 'eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJ4In0.' || pg_temp.fake(200), '&x=1' UNION ALL
+SELECT 'jwt', 'jwe ', 'eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.' || pg_temp.fake(80) || '.' || pg_temp.fake(16) || '.' || pg_temp.fake(60) || '.' || pg_temp.fake(22), '' UNION ALL
+SELECT 'basic', 'authorization: basic ', encode('ann:correcthorse', 'base64'), '' UNION ALL
+SELECT 'basic', 'Proxy-Authorization: Basic ', encode('ann:x', 'base64'), E'\r\n' UNION ALL
+SELECT 'basic', '{"Authorization":"Basic ', encode('ann:correcthorse', 'base64'), '"}' UNION ALL
+SELECT 'url_password', 'DATABASE_URL=postgres://user:', 'p4ss!w0rd', '@host:5432/db?sslmode=require' UNION ALL
+SELECT 'url_password', 'amqps://user:', 'guest1', '@rabbit/vhost' UNION ALL
+SELECT 'url_password', 'ftp://anonymous:', 'hunter2', '@ftp.example.com' UNION ALL
+SELECT 'url_password', 'fatal: could not read from ''https://user:', 'hunter2', '@example.com/x.git''' UNION ALL
+SELECT 'password', 'jdbc:mysql://db/x?user=bob&password=', 'hunter2', '&useSSL=true' UNION ALL
+SELECT 'password', 'postgresql://db/x?user=bob&password=', 'hunter2', '' UNION ALL
+SELECT 'password', '{"user":"a","password" : "', 'pässwörd!', '"}' UNION ALL
+SELECT 'password', 'password=''', 'a b c', '''' UNION ALL
+SELECT 'password', 'PASSWORD=', 'Tr0ub4dor&3', '' UNION ALL
+SELECT 'password', '--password=', 'hunter2', ' --host=db' UNION ALL
+SELECT 'password', '["--password", "', 'hunter2', '"]' UNION ALL
+SELECT 'password', 'args: --db-password "', 'correct horse', '" -v' UNION ALL
+SELECT 'password', 'mysql -uroot -p', 'hunter2', ' db' UNION ALL
+SELECT 'password', 'sshpass -p ', 'hunter2', ' ssh bob@host' UNION ALL
+SELECT 'password', 'redis-cli -a ', 'hunter2', ' PING' UNION ALL
+SELECT 'token', 'kubectl --token ', pg_temp.fake(30), ' get pods' UNION ALL
+SELECT 'token', 'docker login --password-stdin; vault login token=', 's.' || pg_temp.fake(24), '' UNION ALL
+SELECT 'token', 'VAULT_TOKEN=', 's.' || pg_temp.fake(24), '' UNION ALL
+SELECT 'cookie', 'Cookie: ', 'sessionid=' || pg_temp.hex(32) || '; theme=dark', E'\r\nHost: x' UNION ALL
+SELECT 'cookie', 'Set-Cookie: ', 'session=' || pg_temp.fake(60) || '; Path=/; HttpOnly', '' UNION ALL
+SELECT 'cookie', '{"cookie": "', 'JSESSIONID=' || pg_temp.upper(32), '"}' UNION ALL
+SELECT 'password', '{"body": "{\"user\": \"a\", \"password\": \"', 'hunter2', '\"}"}' UNION ALL
+SELECT 'password', '{"a":"{\"b\":\"{\\\"password\\\":\\\"', 'hunter2', '\\\"}\"}"}' UNION ALL
+SELECT 'password', 'yaml:\n  db_password: ', 'hunter2', '\n  x: 1' UNION ALL
+SELECT 'password', '- name: POSTGRES_PASSWORD\n  value: ', 'hunter2', '' UNION ALL
+SELECT 'password', '{"name": "DB_PASSWORD", "value": "', 'hunter2', '"}' UNION ALL
+SELECT 'password', 'The password is ', 'hunter2', '' UNION ALL
+SELECT 'password', 'my password is: ', 'hunter2', '' UNION ALL
+SELECT 'password', 'MYSQL_PWD=', 'hunter2', ' mysqldump x' UNION ALL
+SELECT 'password', 'ldap bind_pw=', 'hunter2', '' UNION ALL
+SELECT 'secret', 'JWT_SECRET=', 'keyboardcat', '' UNION ALL
+SELECT 'secret', 'SECRET_KEY_BASE=', pg_temp.hex(128), '' UNION ALL
+SELECT 'secret', 'django SECRET_KEY = ''', 'django-insecure-' || pg_temp.fake(40), '''' UNION ALL
+SELECT 'api_key', 'APP_KEY=', 'base64:' || pg_temp.fake(43) || '=', '' UNION ALL
+SELECT 'token', 'CSRF: csrf_token=', pg_temp.fake(32), '' UNION ALL
+SELECT 'secret', 'totp secret: ', 'JBSWY3DPEHPK3PXP', '' UNION ALL
+SELECT 'secret', 'otpauth://totp/x:bob?secret=', 'JBSWY3DPEHPK3PXP', '&issuer=x' UNION ALL
+SELECT 'token', 'id_token=', 'opaque123456', '&x=1' UNION ALL
+SELECT 'token', '&code=4%2F0&refresh_token=', 'opaque123456', '' UNION ALL
+SELECT 'api_key', '{"apiKey":"', pg_temp.hex(32), '"}' UNION ALL
+SELECT 'api_key', 'X-API-KEY=', 'abcdef123', '' UNION ALL
+SELECT 'api_key', 'DD_API_KEY=', pg_temp.hex(32), '' UNION ALL
+SELECT 'api_key', 'DD-APPLICATION-KEY: ', pg_temp.hex(40), '' UNION ALL
+SELECT 'secret', 'AZURE_CLIENT_SECRET=', 'abc8Q~' || pg_temp.fake(34), '' UNION ALL
+SELECT 'token', 'X-Vault-Token: ', 's.' || pg_temp.fake(24), '' UNION ALL
+SELECT 'shopify', 'X-Shopify-Access-Token: ', 'shpat' || '_' || pg_temp.hex(32), '' UNION ALL
+SELECT 'token', 'Authorization: Bot ', 'abcdef123', '' UNION ALL
+SELECT 'password', 'machine x login bob password ', 'hunter2', '' UNION ALL
+SELECT 'cookie', 'curl -b x --cookie ''', 'a=1; sid=' || pg_temp.hex(24), ''' https://x';
 
 SELECT n, kind, mals_redact(before || secret || after) AS is FROM secret
 WHERE mals_redact(before || secret || after) IS DISTINCT FROM before || '[redacted:' || kind || ']' || after ORDER BY n;
-SELECT count(*) >= 60 AS enough, count(DISTINCT kind) AS kinds FROM secret;
+SELECT count(*) >= 200 AS enough, count(DISTINCT kind) AS kinds FROM secret;
 
 -- Also in the middle of more, twice, and when redacted already
 SELECT n, kind FROM secret, LATERAL (SELECT before || secret || after AS message) AS m
@@ -167,6 +274,12 @@ SELECT mals_log('names', 'm', metadata => jsonb_build_object('password', 'hunter
   'Authorization', 'Bearer abcdef', 'X-Api-Key', '["abcdef", 1, true, {"x": "y"}]'::jsonb, 'token', 512, 'tokens', 512, 'access_token', 'opaque', 'secret', true, 'client_secret', null,
   'max_tokens', 4096, 'token_type', 'bearer', 'next_page_token', 'CAUQAA9x7', 'password=one1', 1, 'password=two2', 2, 'logprobs', '[{"token": "Hello", "logprob": -0.1}]'::jsonb, 'passwd', '')) IS NULL AS lost;
 SELECT key, value FROM mals.entries, jsonb_each(metadata) WHERE agent_id = 'names' ORDER BY key COLLATE "C";
+
+-- Values that another value names: {name, value}, and arguments of a command
+SELECT mals_log('named', 'm', metadata => '{"env": [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "PATH", "value": "/usr/bin1"}, {"key": "API_KEY", "value": "abcdef"}, {"name": "MAX_TOKENS", "value": 4096}],
+  "headers": [{"name": "Authorization", "value": "Bearer abcdef"}, {"name": "Cookie", "value": "sid=0f1e2d3c4b5a; theme=dark"}, {"name": "Accept", "value": "text/html1"}], "cookie": "sid=0f1e2d3c4b5a",
+  "argv": ["psql", "--password", "hunter2", "--verbose", "yes1234", "--token", "abcdef", "-u", "x1y2z3", "--password"], "after": ["x1y2z3"], "form": {"name": "password", "value": ""}}') IS NULL AS lost;
+SELECT key, value FROM mals.entries, jsonb_each(metadata) WHERE agent_id = 'named' ORDER BY key COLLATE "C";
 
 -- The fingerprint is that of what is stored
 SELECT count(*) AS by_secret FROM mals.entries WHERE fingerprint <> mals_fingerprint(message, metadata);
