@@ -1,14 +1,15 @@
 # Loggers never wait for maintenance: eight of them log one entry at a time,
 # some of them late ones, while partitions are made, thirty are archived and
 # removed, policies take most of what others hold and these are rewritten, all
-# of it beside a reader who has a transaction on mals.entries open. Nothing is
-# lost, and in the end everything due is gone.
+# of it beside a reader who has a transaction on mals.entries open for a minute.
+# Nothing is lost, and in the end everything due is gone.
 use strict;
 use warnings;
 
 use IPC::Run ();
-use List::Util qw(max sum);
+use List::Util qw(max);
 use Mals;
+use POSIX qw(ceil);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -21,37 +22,54 @@ append_to_file("$logs/log.sql", "SELECT mals_log('logger', 'Logged by :client_id
 append_to_file("$logs/late.sql", "\\set day random(28, 65)\n"
 	  . "SELECT mals_log('late', 'Late by :client_id', ts => now() - :day * interval '1 day')\n");
 
-# Starts the loggers for some seconds.
+# Starts the loggers.
 sub start_loggers
 {
-	my ($name, $seconds) = @_;
+	my ($name) = @_;
 	my %run = (name => $name, out => '');
 
-	$run{handle} = IPC::Run::start([ 'pgbench', '-n', '-c', '8', '-j', '2', '-T', $seconds, '-l', "--log-prefix=$logs/$name",
+	$run{handle} = IPC::Run::start([ 'pgbench', '-n', '-c', '8', '-j', '2', '-T', '900', '-R', '5000', '-l', "--log-prefix=$logs/$name",
 			'-f', "$logs/log.sql\@20", '-f', "$logs/late.sql\@1", $node->connstr('postgres') ],
 		'>', \$run{out}, '2>&1');
 	return \%run;
 }
 
-# Waits for them; returns how many entries they have logged, and the longest wait in ms.
+# Ends them; returns how many entries they have logged, and of the calls' times, in
+# ms, the longest, and what 999 of 1000 stay below.
 sub finish_loggers
 {
 	my ($run) = @_;
-	my $longest = 0;
 	my $count = 0;
+	my %times;
 
+	# as if their time were over
+	$run->{handle}->signal('ALRM');
 	ok($run->{handle}->finish, "$run->{name}: no logger has failed") or diag($run->{out});
 	foreach my $file (glob "$logs/$run->{name}.*")
 	{
 		open(my $in, '<', $file) or die "$file: $!";
 		while (<$in>)
 		{
-			$longest = max($longest, (split)[2] / 1000);
+			# without what pgbench was late itself
+			my ($time, $late) = (split)[ 2, 6 ];
+
+			$times{ ceil(($time - $late) / 1000) }++;
 			$count++;
 		}
 		close($in);
 	}
-	return ($count, $longest);
+
+	my $longest = max(keys %times);
+	my $below = $longest;
+	my $rest = $count / 1000;
+
+	foreach my $time (sort { $b <=> $a } keys %times)
+	{
+		$below = $time;
+		last if ($rest -= $times{$time}) < 0;
+	}
+	note("$run->{name}: $count entries; the longest call took $longest ms, 999 of 1000 up to $below ms");
+	return ($count, $longest, $below);
 }
 
 # 60 days of entries; three days have many of a level that goes early
@@ -62,33 +80,48 @@ $node->safe_psql('postgres', qq{SELECT mals_log_batch(jsonb_agg(jsonb_build_obje
 $node->safe_psql('postgres', q{SELECT mals_set_retention('2 days', 'debug')});
 my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM mals.entries');
 
-my ($baseline, $usual) = finish_loggers(start_loggers('baseline', 8));
+my $run = start_loggers('alone');
+sleep 8;
+my ($baseline, $usual_longest, $usual) = finish_loggers($run);
 
-# The reader comes first, and goes when removal has waited for it a while
+# The reader comes first and stays a minute. Policies take entries from some days
+# meanwhile, partitions are made, one is archived and waits to be removed.
 my $reader = $node->background_psql('postgres');
-my $run = start_loggers('maintained', 30);
+$run = start_loggers('maintained');
 $reader->query_safe('BEGIN; SELECT count(*) FROM mals.entries');
+my $begin = time;
 my $pruned = '';
 my $pruner = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT mals_prune()' ], '>', \$pruned, '2>&1');
 $node->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM mals.partitions WHERE state = 'detaching')}) or die 'nothing is being detached';
 sql_is($node, q{SELECT operation, total > 30 FROM mals.progress}, 'prune|t', 'progress is shown');
-sql_is($node, q{SELECT mals_make_partitions(now() + interval '10 days', now() + interval '20 days') >= 10}, 't', 'partitions are made meanwhile');
+sql_is($node, q{SELECT count(*) >= 3 FROM mals._partition_state s JOIN mals._partitions() p USING (partition) WHERE s.deleted > 10000}, 't', 'policies have taken entries');
+sql_is($node, q{SELECT mals_make_partitions(now() + interval '10 days', now() + interval '20 days') >= 10}, 't', 'partitions are made');
 sql_is($node, q{SELECT mals_maintain() -> 'pruned'}, '0', 'mals_maintain does not wait for another who removes');
-sleep 10;
-sql_is($node, q{SELECT count(*) FROM mals.partitions WHERE state = 'detaching'}, '1', 'removal waits for the reader, one partition at a time');
+is(scalar(() = glob "$archive/*/*.json") > 0, 1, 'a partition is archived');
+my @left = map { $begin + $_ } 16, 31, 46, 61;
+while (@left)
+{
+	sleep max(shift(@left) - time, 0);
+	sql_is($node, q{SELECT count(*) FROM mals.partitions WHERE state = 'detaching'}, '1', 'removal waits for the reader, one partition at a time');
+}
+cmp_ok($reader->query_safe('SELECT extract(epoch FROM clock_timestamp() - now())'), '>=', 60, 'for a minute');
 $reader->query_safe('COMMIT');
+$reader->quit;
 $pruner->finish;
 chomp $pruned;
 like($pruned, qr/^\d+$/, 'it ends when the reader has gone');
+
+# then those that have lost entries are rewritten
 $node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM mals._partition_state s JOIN mals._partitions() p USING (partition) WHERE s.deleted > 10000})
   or die 'no partition was rewritten';
-my ($logged, $longest) = finish_loggers($run);
-$reader->quit;
+my ($logged, $longest, $most) = finish_loggers($run);
 
-note("longest wait: $usual ms without maintenance, $longest ms beside it; $baseline and $logged entries");
-cmp_ok($longest, '<', 3 * $usual + 200, 'no logger has waited much longer than without maintenance');
+# What blocks loggers shows as a wait for a lock, of any length that matters; the
+# times of calls depend on what else the machine does, and tell only of the rest.
 my @waits = grep { /pgbench .*still waiting for/ } split /\n/, slurp_file($node->logfile);
-is_deeply(\@waits, [], 'nor 200 ms for a lock');
+is_deeply(\@waits, [], 'no logger has waited 200 ms for a lock');
+cmp_ok($most, '<', 3 * $usual + 100, 'of 1000 calls 999 take about as long as without maintenance');
+cmp_ok($longest, '<', 5 * $usual_longest + 5000, 'and none as long as the reader was there');
 
 my $last = $node->safe_psql('postgres', 'SELECT mals_prune()');
 sql_is($node, 'SELECT count(*) FROM mals.entries', $before + $baseline + $logged - $pruned - $last, 'nothing is lost: all that went was counted');
