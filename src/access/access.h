@@ -37,6 +37,17 @@ typedef struct MalsCaller
 extern void mals_become_owner(MalsCaller *caller);
 extern void mals_become_caller(const MalsCaller *caller);
 
+/*
+ * The same for what concerns all agents, connected to SPI: refuses a transaction
+ * that is read-only (25006) and a caller that is bound (42501).
+ */
+extern void mals_begin_as_owner(MalsCaller *caller, const char *what);
+extern void mals_end_as_owner(const MalsCaller *caller);
+
+/* Runs one statement as the owner. */
+extern void mals_run_as_owner(const char *sql, int nargs, const Oid *types, Datum *values,
+							  const char *nulls);
+
 /* A row of mals.audit. What is NULL is not said. */
 typedef struct MalsAudit
 {

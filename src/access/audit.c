@@ -1,40 +1,15 @@
 /*
  * audit.c
- *		Acting as the owner of the log, and the rows of mals.audit that say who
- *		had it do so.
+ *		The rows of mals.audit: who did what.
  */
 #include "mals_errors.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/syscache.h"
 
 #include "access/access.h"
-#include "partition/partition.h"
-
-void
-mals_become_owner(MalsCaller *caller)
-{
-	HeapTuple entries = SearchSysCache1(RELOID, ObjectIdGetDatum(mals_relation_oid("entries")));
-	Oid owner;
-
-	if (!HeapTupleIsValid(entries))
-		elog(ERROR, "cache lookup failed for mals.entries");
-	owner = ((Form_pg_class) GETSTRUCT(entries))->relowner;
-	ReleaseSysCache(entries);
-	GetUserIdAndSecContext(&caller->user, &caller->context);
-	SetUserIdAndSecContext(owner, caller->context | SECURITY_LOCAL_USERID_CHANGE);
-}
-
-void
-mals_become_caller(const MalsCaller *caller)
-{
-	SetUserIdAndSecContext(caller->user, caller->context);
-}
+#include "mals_spi.h"
 
 /* Gives a string as a text datum. */
 static Datum
@@ -76,9 +51,8 @@ mals_audit(const MalsCaller *caller, const MalsAudit *row)
 		nulls[i] = types[i] != INT8OID && DatumGetPointer(args[i]) == NULL ? 'n' : ' ';
 	if (row->entries < 0)
 		nulls[3] = 'n';
-	if (SPI_execute_with_args("INSERT INTO mals.audit (who, action, query, entries, ids, reason,"
-							  " archives, detail) VALUES ($1, $2, $3, $4, $5, $6, $7,"
-							  " jsonb_object($8))",
-							  lengthof(types), types, args, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not write mals.audit");
+	mals_run_with(
+		"INSERT INTO mals.audit (who, action, query, entries, ids, reason, archives, detail)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, jsonb_object($8))",
+		lengthof(types), types, args, nulls);
 }

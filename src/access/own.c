@@ -11,7 +11,6 @@
 #include "mals_errors.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
@@ -19,6 +18,7 @@
 
 #include "access/access.h"
 #include "entry/entry.h"
+#include "mals_spi.h"
 
 PG_FUNCTION_INFO_V1(mals_sees);
 PG_FUNCTION_INFO_V1(mals_status_of);
@@ -62,15 +62,6 @@ run(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types, Datum *args)
 		elog(ERROR, "could not run: %s", sql);
 }
 
-/* Gives a column of a row of the last result that is never NULL. */
-static Datum
-column(uint64 row, int number)
-{
-	bool isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-}
-
 /* SQL: may the current user read an entry? */
 Datum
 mals_sees(PG_FUNCTION_ARGS)
@@ -84,8 +75,7 @@ mals_sees(PG_FUNCTION_ARGS)
 	if (!mals_uuid_timestamp(PG_GETARG_UUID_P(0), &ts))
 		PG_RETURN_BOOL(false);
 	args[1] = TimestampTzGetDatum(ts);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	run(&plan,
 		"SELECT FROM mals.entries e WHERE e.id OPERATOR(pg_catalog.=) $1"
 		" AND e.ts OPERATOR(pg_catalog.=) $2",
@@ -112,18 +102,17 @@ read_states(MemoryContext context)
 	HTAB *states = make_table("mals states", sizeof(State), context);
 	MalsCaller caller;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	mals_become_owner(&caller);
 	run(&plan, find_states, 0, NULL, NULL);
 	mals_become_caller(&caller);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		int64 fingerprint = DatumGetInt64(column(i, 1));
+		int64 fingerprint = mals_result_int64(i, 1);
 		State *state = hash_search(states, &fingerprint, HASH_ENTER, NULL);
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		state->row = datumCopy(column(i, 2), false, -1);
+		state->row = datumCopy(mals_result_datum(i, 2, NULL), false, -1);
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -137,12 +126,11 @@ read_known(MemoryContext context)
 	static SPIPlanPtr plan = NULL;
 	HTAB *known = make_table("mals known", sizeof(int64), context);
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	run(&plan, "SELECT DISTINCT e.fingerprint FROM mals.entries e", 0, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		int64 fingerprint = DatumGetInt64(column(i, 1));
+		int64 fingerprint = mals_result_int64(i, 1);
 
 		(void) hash_search(known, &fingerprint, HASH_ENTER, NULL);
 	}

@@ -19,7 +19,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
-#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
@@ -36,9 +35,10 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "mals_guc.h"
 #include "alert/alert.h"
 #include "alert/channel.h"
+#include "mals_guc.h"
+#include "mals_spi.h"
 #include "partition/partition.h"
 
 /* Deliveries at once. */
@@ -105,8 +105,7 @@ begin(void)
 {
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
@@ -118,22 +117,6 @@ commit(void)
 	SPI_finish();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(scratch);
-}
-
-/* Runs a statement; returns how many rows it had. */
-static uint64
-run(const char *sql, int nargs, Oid *types, Datum *args)
-{
-	if (SPI_execute_with_args(sql, nargs, types, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
-/* Gives a column of a row of the last result. */
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, isnull);
 }
 
 /* Keeps other processes from delivering; false: one does, and this one is not to wait for it. */
@@ -158,7 +141,7 @@ succeed(Datum alert, int32 channel)
 	Oid types[] = {UUIDOID, INT4OID};
 	Datum args[] = {alert, Int32GetDatum(channel)};
 
-	run(note_success, 2, types, args);
+	mals_run_with(note_success, 2, types, args, NULL);
 }
 
 /* Writes down that a delivery failed; in a transaction. */
@@ -171,7 +154,7 @@ fail(Datum alert, int32 channel, const char *kind, const char *why)
 					CStringGetTextDatum(psprintf("channel %d (%s): %s", channel, kind, why)),
 					IntervalPGetDatum(&give_up)};
 
-	run(note_failure, 4, types, args);
+	mals_run_with(note_failure, 4, types, args, NULL);
 }
 
 /*
@@ -187,19 +170,19 @@ notify(Delivery *delivery)
 	bool isnull;
 
 	begin();
-	if (run(take_notification, 0, NULL, NULL) > 0)
+	if (mals_run(take_notification) > 0)
 	{
 		char *payload = NULL;
 
-		alert = SPI_datumTransfer(column(0, 1, &isnull), false, UUID_LEN);
-		channel = DatumGetInt32(column(0, 2, &isnull));
+		alert = SPI_datumTransfer(mals_result_datum(0, 1, &isnull), false, UUID_LEN);
+		channel = DatumGetInt32(mals_result_datum(0, 2, &isnull));
 		for (int i = 0; i < lengthof(characters); i++)
 		{
 			Oid types[] = {UUIDOID, INT4OID};
 			Datum args[] = {alert, Int32GetDatum(characters[i])};
 
-			run("SELECT mals._alert_payload($1, $2, false)::text", 2, types, args);
-			payload = TextDatumGetCString(column(0, 1, &isnull));
+			mals_run_with("SELECT mals._alert_payload($1, $2, false)::text", 2, types, args, NULL);
+			payload = TextDatumGetCString(mals_result_datum(0, 1, &isnull));
 			if (strlen(payload) <= MAX_NOTIFICATION)
 				break;
 		}
@@ -256,9 +239,9 @@ make_transfer(uint64 row, MemoryContext parent)
 	if (transfer->easy == NULL)
 		elog(ERROR, "could not start curl");
 	MemoryContextRegisterResetCallback(context, callback);
-	transfer->alert = datumCopy(column(row, 1, &isnull), false, UUID_LEN);
-	transfer->channel = DatumGetInt32(column(row, 2, &isnull));
-	transfer->target = PointerGetDatum(PG_DETOAST_DATUM_COPY(column(row, 3, &isnull)));
+	transfer->alert = datumCopy(mals_result_datum(row, 1, &isnull), false, UUID_LEN);
+	transfer->channel = DatumGetInt32(mals_result_datum(row, 2, &isnull));
+	transfer->target = PointerGetDatum(PG_DETOAST_DATUM_COPY(mals_result_datum(row, 3, &isnull)));
 	transfer->key =
 		psprintf("%s-%d", DatumGetCString(DirectFunctionCall1(uuid_out, transfer->alert)),
 				 transfer->channel);
@@ -272,10 +255,10 @@ make_transfer(uint64 row, MemoryContext parent)
 		mals_setopt(transfer->easy, CURLOPT_CAINFO, mals_webhook_ca_file);
 	transfer->is_mail = mals_channel_text(transfer->target, "email") != NULL;
 	if (!transfer->is_mail)
-		mals_webhook_prepare(transfer, DatumGetJsonbP(column(row, 4, &isnull)));
+		mals_webhook_prepare(transfer, DatumGetJsonbP(mals_result_datum(row, 4, &isnull)));
 	else
-		mals_mail_prepare(transfer, TextDatumGetCString(column(row, 5, &isnull)),
-						  TextDatumGetCString(column(row, 6, &isnull)));
+		mals_mail_prepare(transfer, TextDatumGetCString(mals_result_datum(row, 5, &isnull)),
+						  TextDatumGetCString(mals_result_datum(row, 6, &isnull)));
 	MemoryContextSwitchTo(old);
 	return transfer;
 }
@@ -343,7 +326,7 @@ start_transfers(Delivery *delivery, MemoryContext context)
 	begin();
 	args[0] = busy_targets(delivery);
 	args[1] = Int32GetDatum(MAX_TRANSFERS - delivery->ntransfers);
-	rows = run(take_due, 2, types, args);
+	rows = mals_run_with(take_due, 2, types, args, NULL);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		SPITupleTable *due = SPI_tuptable;
@@ -354,8 +337,8 @@ start_transfers(Delivery *delivery, MemoryContext context)
 
 		if (why != NULL)
 		{
-			fail(column(row, 1, &isnull), DatumGetInt32(column(row, 2, &isnull)), kind_of(transfer),
-				 why);
+			fail(mals_result_datum(row, 1, &isnull),
+				 DatumGetInt32(mals_result_datum(row, 2, &isnull)), kind_of(transfer), why);
 			SPI_tuptable = due;
 			if (transfer != NULL)
 				MemoryContextDelete(transfer->context);
@@ -450,8 +433,8 @@ next_due(void)
 	Datum due;
 	bool isnull;
 
-	run("SELECT min(due_at) FROM mals._alert_deliveries", 0, NULL, NULL);
-	due = column(0, 1, &isnull);
+	mals_run("SELECT min(due_at) FROM mals._alert_deliveries");
+	due = mals_result_datum(0, 1, &isnull);
 	return isnull ? DT_NOEND : DatumGetTimestampTz(due);
 }
 

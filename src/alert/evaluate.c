@@ -22,7 +22,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -33,6 +32,7 @@
 #include "utils/tuplestore.h"
 
 #include "alert/alert.h"
+#include "mals_spi.h"
 #include "query/cursor.h"
 #include "query/news.h"
 #include "query/query.h"
@@ -207,20 +207,11 @@ try_again(int delay)
 	again = Min(again, GetCurrentTimestamp() + delay * INT64CONST(1000));
 }
 
-/* Runs a statement; returns how many rows it had. */
-static uint64
-run(const char *sql, int nargs, const Oid *types, Datum *args, const char *nulls)
-{
-	if (SPI_execute_with_args(sql, nargs, (Oid *) types, args, nulls, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
 /* Runs one of the statements above that take what Rule.args has. */
 static uint64
 run_for(const Rule *rule, const char *sql)
 {
-	return run(sql, lengthof(rule->args), arg_types, (Datum *) rule->args, rule->nulls);
+	return mals_run_with(sql, lengthof(rule->args), arg_types, (Datum *) rule->args, rule->nulls);
 }
 
 /* Gives a text of the last result's first row, or NULL. */
@@ -238,14 +229,14 @@ load_rule(Rule *rule, char *name)
 
 	memset(rule, 0, sizeof(*rule));
 	rule->name = name;
-	if (run(read_rule, 1, arg_types, &key, NULL) == 0)
+	if (mals_run_with(read_rule, 1, arg_types, &key, NULL) == 0)
 		return false;
 	strcpy(rule->nulls, "        ");
 	for (int i = 0; i < 7; i++)
 	{
 		bool isnull;
 
-		rule->args[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull);
+		rule->args[i] = mals_result_datum(0, i + 1, &isnull);
 		if (isnull)
 			rule->nulls[i] = 'n';
 	}
@@ -368,8 +359,7 @@ evaluate_rule(char *name)
 	int64 taken = 0;
 	bool silent;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	if (!load_rule(&rule, name))
 	{
 		/* who holds it may leave it as it is, and without a word */
@@ -404,7 +394,7 @@ evaluate_rule(char *name)
 	state[0] = rule.args[0];
 	state[1] = rule.args[6];
 	state[2] = CStringGetTextDatum(mals_cursor_text(&cursor));
-	run(write_state, 3, state_types, state, NULL);
+	mals_run_with(write_state, 3, state_types, state, NULL);
 	SPI_finish();
 	return fired;
 }
@@ -416,13 +406,12 @@ note_error(const char *name, ErrorData *error)
 	static const Oid types[] = {TEXTOID, TEXTOID};
 	Datum args[2];
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(error->message);
-	if (run("UPDATE mals._alert_state SET error = $2 WHERE rule = $1"
-			" AND error IS DISTINCT FROM $2",
-			2, types, args, NULL) > 0)
+	if (mals_run_with("UPDATE mals._alert_state SET error = $2 WHERE rule = $1"
+					  " AND error IS DISTINCT FROM $2",
+					  2, types, args, NULL) > 0)
 		ereport(WARNING, errcode(error->sqlerrcode),
 				errmsg("alert rule \"%s\" could not be evaluated: %s", name, error->message));
 	SPI_finish();
@@ -470,7 +459,7 @@ evaluate(void)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(context, "mals alerts", ALLOCSET_DEFAULT_SIZES);
-	uint64 nrules = run("SELECT name FROM mals._alert_rules ORDER BY name", 0, NULL, NULL, NULL);
+	uint64 nrules = mals_run("SELECT name FROM mals._alert_rules ORDER BY name");
 	SPITupleTable *rules = SPI_tuptable;
 	int64 fired = 0;
 
@@ -497,8 +486,7 @@ mals_alerts_turn(void)
 
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	fired = evaluate();
 	PopActiveSnapshot();
@@ -521,8 +509,8 @@ mals_alerts_due(void)
 
 	if (more)
 		return GetCurrentTimestamp();
-	run(next_silence, 0, NULL, NULL, NULL);
-	due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	mals_run(next_silence);
+	due = mals_result_datum(0, 1, &isnull);
 	if (isnull)
 		return again;
 	/* what could not fire at this turn does not make the next one come at once */
@@ -534,9 +522,8 @@ mals_alerts_ask(int64 *fired)
 {
 	MalsTaskArguments none = {0};
 
-	if (run("SELECT WHERE EXISTS (SELECT FROM mals._alert_rules) OR EXISTS (SELECT FROM"
-			" mals._alert_deliveries WHERE due_at <= clock_timestamp())",
-			0, NULL, NULL, NULL) > 0)
+	if (mals_run("SELECT WHERE EXISTS (SELECT FROM mals._alert_rules) OR EXISTS (SELECT FROM"
+				 " mals._alert_deliveries WHERE due_at <= clock_timestamp())") > 0)
 		return mals_task_run(MALS_TASK_ALERTS, &none, fired);
 	*fired = 0;
 	return true;
@@ -550,8 +537,7 @@ mals_alerts_evaluate(PG_FUNCTION_ARGS)
 
 	if (XactReadOnly)
 		mals_error_read_only("mals._alerts_evaluate()");
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	do
 	{
 		fired += evaluate();

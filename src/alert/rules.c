@@ -8,7 +8,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -19,6 +18,7 @@
 #include "access/access.h"
 #include "alert/alert.h"
 #include "alert/channel.h"
+#include "mals_spi.h"
 #include "query/cursor.h"
 #include "query/query.h"
 #include "worker/shared.h"
@@ -78,26 +78,6 @@ static const char *const fire_test =
 	" jsonb_array_elements(r.channels) WITH ORDINALITY AS c (channel, n))"
 	" SELECT id FROM fired";
 
-/* Opens SPI for statements that write, and becomes the owner. */
-static void
-begin(MalsCaller *caller, const char *what)
-{
-	if (XactReadOnly)
-		mals_error_read_only(what);
-	mals_require_unbound(what);
-	mals_become_owner(caller);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-/* Closes SPI and becomes the caller again. */
-static void
-end(const MalsCaller *caller)
-{
-	SPI_finish();
-	mals_become_caller(caller);
-}
-
 /* Adds what was done to the audit; a rule's channels are not said. */
 static void
 audit(const MalsCaller *caller, const char *action, Datum name, const char *query)
@@ -116,9 +96,7 @@ run(const char *sql, int nargs, Datum *args, const char *nulls)
 {
 	Oid types[] = {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INTERVALOID, JSONBOID, TEXTOID, TEXTOID};
 
-	if (SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
+	return mals_run_with(sql, nargs, types, args, nulls);
 }
 
 /* Reads the name of a rule. */
@@ -217,7 +195,7 @@ mals_alert_set(PG_FUNCTION_ARGS)
 
 	error_context_stack = &callback;
 	check_arguments(fcinfo);
-	begin(&caller, "mals_alert_set()");
+	mals_begin_as_owner(&caller, "mals_alert_set()");
 	for (int i = 0; i < 7; i++)
 		args[i] = PG_GETARG_DATUM(i);
 	mals_cursor_take(&cursor, GetActiveSnapshot());
@@ -228,7 +206,7 @@ mals_alert_set(PG_FUNCTION_ARGS)
 	run(begin_silence, 7, args, nulls);
 	run(cancel_deliveries, 6, args, nulls);
 	audit(&caller, "alert_set", args[0], TextDatumGetCString(args[1]));
-	end(&caller);
+	mals_end_as_owner(&caller);
 	error_context_stack = callback.previous;
 	mals_note_work(MALS_WORK_ALERTS);
 	PG_RETURN_VOID();
@@ -244,12 +222,12 @@ mals_alert_drop(PG_FUNCTION_ARGS)
 
 	args[0] = name_argument(fcinfo);
 	args[5] = DirectFunctionCall1(jsonb_in, CStringGetDatum("[]"));
-	begin(&caller, "mals_alert_drop()");
+	mals_begin_as_owner(&caller, "mals_alert_drop()");
 	run(cancel_deliveries, 6, args, " nnnn ");
 	found = run("DELETE FROM mals._alert_rules WHERE name = $1", 1, args, NULL) > 0;
 	if (found)
 		audit(&caller, "alert_drop", args[0], NULL);
-	end(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_BOOL(found);
 }
 
@@ -260,16 +238,15 @@ mals_alert_test(PG_FUNCTION_ARGS)
 	Datum name = name_argument(fcinfo);
 	MalsCaller caller;
 	Datum id;
-	bool isnull;
 
-	begin(&caller, "mals_alert_test()");
+	mals_begin_as_owner(&caller, "mals_alert_test()");
 	if (run(fire_test, 1, &name, NULL) == 0)
 		ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND),
 				errmsg("no alert rule has the name \"%s\"", TextDatumGetCString(name)),
 				errhint("mals.alert_rules shows the rules; mals_alert_set makes one."));
-	id = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	id = mals_result_datum(0, 1, NULL);
 	id = SPI_datumTransfer(id, false, UUID_LEN);
-	end(&caller);
+	mals_end_as_owner(&caller);
 	mals_note_work(MALS_WORK_DELIVERIES);
 	PG_RETURN_DATUM(id);
 }

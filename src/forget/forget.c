@@ -18,7 +18,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -30,6 +29,7 @@
 #include "access/access.h"
 #include "group/fold.h"
 #include "mals_catalog.h"
+#include "mals_spi.h"
 #include "partition/partition.h"
 #include "query/query.h"
 #include "write/write.h"
@@ -74,33 +74,14 @@ typedef struct Search
 	TimestampTz until;
 } Search;
 
-/* Runs a statement; returns how many rows it had. */
-static uint64
-run(const char *sql, int nargs, Oid *types, Datum *args)
-{
-	if (SPI_execute_with_args(sql, nargs, types, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
-/* Gives a column of a row of the last result that is never NULL. */
-static Datum
-column(uint64 row, int number)
-{
-	bool isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-}
-
 /* Counts the entries that match, as the caller. */
 static int64
 count_entries(const Search *search)
 {
-	run(psprintf("SELECT (SELECT count(*) FROM mals.logs l WHERE %s)"
-				 " + (SELECT count(*) FROM mals._dead_logs l WHERE %s)",
-				 search->condition, search->condition),
-		0, NULL, NULL);
-	return DatumGetInt64(column(0, 1));
+	mals_run(psprintf("SELECT (SELECT count(*) FROM mals.logs l WHERE %s)"
+					  " + (SELECT count(*) FROM mals._dead_logs l WHERE %s)",
+					  search->condition, search->condition));
+	return mals_result_int64(0, 1);
 }
 
 /* Deletes the entries of the last result (id, ts, fingerprint; by ts), as the owner. */
@@ -117,10 +98,10 @@ delete_batch(HTAB *fingerprints)
 
 	for (int i = 0; i < n; i++)
 	{
-		int64 fingerprint = DatumGetInt64(column(i, 3));
+		int64 fingerprint = mals_result_int64(i, 3);
 
-		ids[i] = column(i, 1);
-		times[i] = column(i, 2);
+		ids[i] = mals_result_datum(i, 1, NULL);
+		times[i] = mals_result_datum(i, 2, NULL);
 		(void) hash_search(fingerprints, &fingerprint, HASH_ENTER, NULL);
 	}
 	args[0] = PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
@@ -129,8 +110,8 @@ delete_batch(HTAB *fingerprints)
 	args[2] = times[0];
 	args[3] = times[n - 1];
 	mals_become_owner(&caller);
-	deleted = run(delete_entries, lengthof(types), types, args);
-	(void) run("SELECT mals._forget_beside($1)", 1, types, args);
+	deleted = mals_run_with(delete_entries, lengthof(types), types, args, NULL);
+	(void) mals_run_with("SELECT mals._forget_beside($1)", 1, types, args, NULL);
 	mals_become_caller(&caller);
 	pfree(ids);
 	pfree(times);
@@ -171,10 +152,9 @@ delete_entries_of(const Search *search, HTAB *fingerprints)
 static int64
 delete_dead_letters(const Search *search)
 {
-	return run(psprintf("DELETE FROM mals.dead_letters WHERE ctid = ANY (ARRAY("
-						"SELECT l.letter FROM mals._dead_logs l WHERE %s))",
-						search->condition),
-			   0, NULL, NULL);
+	return mals_run(psprintf("DELETE FROM mals.dead_letters WHERE ctid = ANY (ARRAY("
+							 "SELECT l.letter FROM mals._dead_logs l WHERE %s))",
+							 search->condition));
 }
 
 /* Clears the templates with some fingerprints, as the owner. */
@@ -194,8 +174,9 @@ forget_templates(HTAB *fingerprints)
 		values[n++] = Int64GetDatum(*fingerprint);
 	array = PointerGetDatum(
 		construct_array(values, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	(void) run(psprintf(clear_templates, mals_extension_schema()), 1, &type, &array);
-	if (DatumGetInt64(column(0, 1)) > 0)
+	(void) mals_run_with(psprintf(clear_templates, mals_extension_schema()), 1, &type, &array,
+						 NULL);
+	if (mals_result_int64(0, 1) > 0)
 	{
 		(void) mals_regroup(true);
 		/* sessions remember which templates there are */
@@ -212,8 +193,8 @@ find_archives(const Search *search)
 	bool isnull;
 	Datum archives;
 
-	(void) run("SELECT mals._archives($1, $2)", lengthof(types), types, args);
-	archives = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	(void) mals_run_with("SELECT mals._archives($1, $2)", lengthof(types), types, args, NULL);
+	archives = mals_result_datum(0, 1, &isnull);
 	return isnull ? NULL : DatumGetArrayTypeP(archives);
 }
 
@@ -268,8 +249,7 @@ mals_forget(PG_FUNCTION_ARGS)
 	if (!RecoveryInProgress())
 		mals_write_flush("mals_forget()");
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	count = dry_run ? count_entries(&search)
 					: forget(&search, PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
 	SPI_finish();

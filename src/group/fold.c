@@ -16,7 +16,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -27,6 +26,7 @@
 #include "group/fold.h"
 #include "group/group.h"
 #include "group/merge.h"
+#include "mals_spi.h"
 
 static const char *const take_over_sights =
 	"WITH gone AS (DELETE FROM mals._sights RETURNING *)"
@@ -77,24 +77,6 @@ static const char *const set_group_templates =
 	"INSERT INTO mals._groups AS o SELECT * FROM unnest($1, $2)"
 	" ON CONFLICT (group_id) DO UPDATE SET template = excluded.template"
 	" WHERE o.template <> excluded.template";
-
-/* Runs a statement; returns how many rows it had. */
-static uint64
-run(const char *sql, int nargs, Oid *types, Datum *args)
-{
-	if (SPI_execute_with_args(sql, nargs, types, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
-/* Gives a column of a row of the last result that is never NULL. */
-static Datum
-column(uint64 row, int number)
-{
-	bool isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
-}
 
 /* Orders templates by fingerprint. */
 static int
@@ -147,21 +129,20 @@ find_groups(int *count)
 	MalsTemplate *merged;
 	int nmerged = 0;
 
-	run("SELECT t.fingerprint, t.template, h.fingerprint IS NULL FROM mals._templates t"
-		" LEFT JOIN mals._hand_splits h USING (fingerprint) ORDER BY 1",
-		0, NULL, NULL);
+	mals_run("SELECT t.fingerprint, t.template, h.fingerprint IS NULL FROM mals._templates t"
+			 " LEFT JOIN mals._hand_splits h USING (fingerprint) ORDER BY 1");
 	*count = SPI_processed;
 	templates = palloc_extended(Max(*count, 1) * sizeof(MalsTemplate), MCXT_ALLOC_HUGE);
 	merged = palloc_extended(Max(*count, 1) * sizeof(MalsTemplate), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < *count; i++)
 	{
-		text *template = DatumGetTextPP(column(i, 2));
+		text *template = DatumGetTextPP(mals_result_datum(i, 2, NULL));
 
 		CHECK_FOR_INTERRUPTS();
-		templates[i].fingerprint = templates[i].group_id = DatumGetInt64(column(i, 1));
+		templates[i].fingerprint = templates[i].group_id = mals_result_int64(i, 1);
 		templates[i].text = VARDATA_ANY(template);
 		templates[i].len = VARSIZE_ANY_EXHDR(template);
-		if (DatumGetBool(column(i, 3)) &&
+		if (DatumGetBool(mals_result_datum(i, 3, NULL)) &&
 			mals_template_fingerprint(templates[i].text, templates[i].len) ==
 				templates[i].fingerprint)
 			merged[nmerged++] = templates[i];
@@ -170,9 +151,9 @@ find_groups(int *count)
 	for (int i = 0; i < nmerged; i++)
 		find_template(templates, *count, merged[i].fingerprint)->group_id = merged[i].group_id;
 
-	run("SELECT a, b FROM mals._hand_merges", 0, NULL, NULL);
+	mals_run("SELECT a, b FROM mals._hand_merges");
 	for (uint64 i = 0; i < SPI_processed; i++)
-		unite(templates, *count, DatumGetInt64(column(i, 1)), DatumGetInt64(column(i, 2)));
+		unite(templates, *count, mals_result_int64(i, 1), mals_result_int64(i, 2));
 	return templates;
 }
 
@@ -272,8 +253,8 @@ write_group_templates(MalsTemplate *templates, int count)
 	}
 	args[0] = bigint_array(groups, ngroups);
 	args[1] = PointerGetDatum(construct_array(texts, ngroups, TEXTOID, -1, false, TYPALIGN_INT));
-	run("DELETE FROM mals._groups WHERE group_id <> ALL ($1)", 1, types, args);
-	run(set_group_templates, 2, types, args);
+	mals_run_with("DELETE FROM mals._groups WHERE group_id <> ALL ($1)", 1, types, args, NULL);
+	mals_run_with(set_group_templates, 2, types, args, NULL);
 }
 
 uint64
@@ -297,16 +278,16 @@ mals_regroup(bool templates_went)
 	}
 	args[0] = bigint_array(fingerprints, count);
 	args[1] = bigint_array(groups, count);
-	run(count_changes, 2, types, args);
-	changed = DatumGetInt64(column(0, 1));
+	mals_run_with(count_changes, 2, types, args, NULL);
+	changed = mals_result_int64(0, 1);
 	if (changed == 0 && !templates_went)
 		return 0;
 
-	run(move_status, 2, types, args);
-	status = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	mals_run_with(move_status, 2, types, args, NULL);
+	status = mals_result_datum(0, 1, &isnull);
 	if (!isnull)
-		run(write_status, 1, &json, &status);
-	run(set_groups, 2, types, args);
+		mals_run_with(write_status, 1, &json, &status, NULL);
+	mals_run_with(set_groups, 2, types, args, NULL);
 	write_group_templates(templates, count);
 	return changed;
 }
@@ -314,6 +295,6 @@ mals_regroup(bool templates_went)
 uint64
 mals_fold_sights(void)
 {
-	run("LOCK TABLE mals._templates IN SHARE ROW EXCLUSIVE MODE", 0, NULL, NULL);
-	return run(take_over_sights, 0, NULL, NULL);
+	mals_run("LOCK TABLE mals._templates IN SHARE ROW EXCLUSIVE MODE");
+	return mals_run(take_over_sights);
 }

@@ -9,12 +9,12 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "access/access.h"
 #include "group/fold.h"
+#include "mals_spi.h"
 
 PG_FUNCTION_INFO_V1(mals_resolve_error);
 PG_FUNCTION_INFO_V1(mals_ignore_error);
@@ -56,18 +56,7 @@ run(const char *sql, int nargs, Datum *args, const char *nulls)
 {
 	Oid types[] = {INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 
-	if (SPI_execute_with_args(sql, nargs, types, args, nulls, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
-/* The bigint in the first column of the last result's first row. */
-static int64
-result(void)
-{
-	bool isnull;
-
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return mals_run_with(sql, nargs, types, args, nulls);
 }
 
 /* Reads a fingerprint argument and gives its group. Connects to SPI. */
@@ -84,7 +73,7 @@ group_argument(FunctionCallInfo fcinfo, int n, const char *name)
 				errmsg("%s: no entry with fingerprint %lld was ever seen", name,
 					   (long long) DatumGetInt64(fingerprint)),
 				errhint("mals_errors and mals_patterns show the fingerprints of groups."));
-	return result();
+	return mals_result_int64(0, 1);
 }
 
 /* Reads an argument that says who did it. */
@@ -94,26 +83,6 @@ name_argument(FunctionCallInfo fcinfo, int n, const char *name)
 	if (PG_ARGISNULL(n) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(n)) == 0)
 		mals_error_missing(name, "Say who did it, or leave it out for the current user.");
 	return PG_GETARG_DATUM(n);
-}
-
-/* Opens SPI for statements that write, and becomes the owner. */
-static void
-connect(MalsCaller *caller, const char *what)
-{
-	if (XactReadOnly)
-		mals_error_read_only(what);
-	mals_require_unbound(what);
-	mals_become_owner(caller);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-/* Becomes the caller again and closes SPI. */
-static void
-disconnect(const MalsCaller *caller)
-{
-	mals_become_caller(caller);
-	SPI_finish();
 }
 
 /* Gives the text of a number. */
@@ -138,14 +107,14 @@ mals_resolve_error(PG_FUNCTION_ARGS)
 	MalsCaller caller;
 	Datum args[4];
 
-	connect(&caller, "mals_resolve_error()");
+	mals_begin_as_owner(&caller, "mals_resolve_error()");
 	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = name_argument(fcinfo, 1, "resolved_by");
 	args[3] = PG_GETARG_DATUM(2);
 	run(count_resolved, 2, args, NULL);
-	row.entries = result();
+	row.entries = mals_result_int64(0, 1);
 	run(resolve, 4, args, PG_ARGISNULL(2) ? "   n" : NULL);
 	row.reason = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	row.detail[0] = "fingerprint";
@@ -153,7 +122,7 @@ mals_resolve_error(PG_FUNCTION_ARGS)
 	row.detail[2] = "by";
 	row.detail[3] = TextDatumGetCString(args[2]);
 	mals_audit(&caller, &row);
-	disconnect(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_INT64(row.entries);
 }
 
@@ -169,7 +138,7 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until has passed already"),
 				errhint("Give a time to come, or leave it out to ignore the group for good."));
-	connect(&caller, "mals_ignore_error()");
+	mals_begin_as_owner(&caller, "mals_ignore_error()");
 	lock_groups();
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = PG_GETARG_DATUM(1);
@@ -186,7 +155,7 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 			PG_ARGISNULL(1) ? NULL : pstrdup(timestamptz_to_str(DatumGetTimestampTz(args[1])));
 		mals_audit(&caller, &row);
 	}
-	disconnect(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -199,7 +168,7 @@ mals_reopen_error(PG_FUNCTION_ARGS)
 	Datum group;
 	bool changed;
 
-	connect(&caller, "mals_reopen_error()");
+	mals_begin_as_owner(&caller, "mals_reopen_error()");
 	lock_groups();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	changed = run("DELETE FROM mals.error_status WHERE fingerprint = $1", 1, &group, NULL) > 0;
@@ -209,7 +178,7 @@ mals_reopen_error(PG_FUNCTION_ARGS)
 		row.detail[1] = number_text(DatumGetInt64(group));
 		mals_audit(&caller, &row);
 	}
-	disconnect(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -223,15 +192,15 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 	Datum args[2];
 	bool changed;
 
-	connect(&caller, "mals_merge_groups()");
+	mals_begin_as_owner(&caller, "mals_merge_groups()");
 	(void) mals_fold_sights();
 	changed = group_argument(fcinfo, 0, "a") != group_argument(fcinfo, 1, "b");
 	args[0] = PG_GETARG_DATUM(0);
 	args[1] = PG_GETARG_DATUM(1);
-	if (changed && SPI_execute_with_args("INSERT INTO mals._hand_merges VALUES (least($1, $2),"
-										 " greatest($1, $2)) ON CONFLICT DO NOTHING",
-										 2, types, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not write mals._hand_merges");
+	if (changed)
+		mals_run_with("INSERT INTO mals._hand_merges VALUES (least($1, $2), greatest($1, $2))"
+					  " ON CONFLICT DO NOTHING",
+					  2, types, args, NULL);
 	(void) mals_regroup(false);
 	if (changed)
 	{
@@ -241,7 +210,7 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 		row.detail[3] = number_text(DatumGetInt64(args[1]));
 		mals_audit(&caller, &row);
 	}
-	disconnect(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_BOOL(changed);
 }
 
@@ -254,11 +223,11 @@ mals_split_group(PG_FUNCTION_ARGS)
 	Datum group;
 	int64 parts;
 
-	connect(&caller, "mals_split_group()");
+	mals_begin_as_owner(&caller, "mals_split_group()");
 	(void) mals_fold_sights();
 	group = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	run("SELECT count(*) FROM mals._templates WHERE group_id = $1", 1, &group, NULL);
-	parts = Max(result(), 1);
+	parts = Max(mals_result_int64(0, 1), 1);
 	if (parts > 1)
 	{
 		run("DELETE FROM mals._hand_merges h USING mals._templates t WHERE t.group_id = $1"
@@ -272,6 +241,6 @@ mals_split_group(PG_FUNCTION_ARGS)
 		row.detail[1] = number_text(DatumGetInt64(group));
 		mals_audit(&caller, &row);
 	}
-	disconnect(&caller);
+	mals_end_as_owner(&caller);
 	PG_RETURN_INT64(parts);
 }

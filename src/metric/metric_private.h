@@ -24,11 +24,4 @@ extern char *mals_metric_name(FunctionCallInfo fcinfo, int arg);
  */
 extern Jsonb *mals_metric_labels(FunctionCallInfo fcinfo, int arg, const char *kind);
 
-/*
- * Runs a statement as the owner of mals.entries, whatever the caller may do;
- * nulls is as SPI has it.
- */
-extern void mals_run_as_owner(const char *sql, int nargs, Oid *types, Datum *values,
-							  const char *nulls);
-
 #endif /* MALS_METRIC_PRIVATE_H */

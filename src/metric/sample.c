@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "mals_compat.h"
+#include "access/access.h"
 #include "metric/metric_private.h"
 #include "partition/partition.h"
 #include "worker/shared.h"

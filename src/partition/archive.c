@@ -26,7 +26,6 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/jsonapi.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
@@ -42,6 +41,7 @@
 
 #include "mals_compat.h"
 #include "mals_guc.h"
+#include "mals_spi.h"
 #include "partition/archive.h"
 #include "partition/partition.h"
 
@@ -304,10 +304,8 @@ run_on_failures(const char *sql, Oid partition, const char *message)
 
 	args[0] = ObjectIdGetDatum(partition);
 	args[1] = message ? CStringGetTextDatum(message) : (Datum) 0;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, message ? 2 : 1, types, args, NULL, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
+	mals_spi_connect();
+	mals_run_with(sql, message ? 2 : 1, types, args, NULL);
 	SPI_finish();
 }
 
@@ -326,8 +324,7 @@ archive_partition(Oid partition, const char *condition)
 				errhint("Only plain tables with the columns of mals.entries can be archived."));
 	set_settings();
 	LockRelationOid(failures, ShareUpdateExclusiveLock);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetLatestSnapshot());
 	entries = write_archive(rel, condition);
 	PopActiveSnapshot();

@@ -21,7 +21,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
@@ -39,8 +38,9 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "mals_guc.h"
 #include "entry/entry.h"
+#include "mals_guc.h"
+#include "mals_spi.h"
 #include "partition/partition.h"
 #include "worker/worker.h"
 
@@ -279,22 +279,18 @@ create_partition(const MalsPlace *place)
 	char *name = mals_partition_name(place->from);
 	char *ddl;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	arg = CStringGetTextDatum(name);
 	if (SPI_execute_with_args("SELECT mals._partition_ddl($1)", 1, &argtype, &arg, NULL, true, 1) !=
 			SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "mals._partition_ddl failed");
 	ddl = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	if (SPI_execute(ddl, false, 0) < 0)
-		elog(ERROR, "could not make partition \"%s\"", name);
-	ddl = psprintf("ALTER TABLE mals.entries ATTACH PARTITION mals.%s FOR VALUES FROM (%s) TO (%s)",
-				   quote_identifier(name),
-				   quote_literal_cstr(pstrdup(timestamptz_to_str(place->from))),
-				   quote_literal_cstr(pstrdup(timestamptz_to_str(place->to))));
-	if (SPI_execute(ddl, false, 0) < 0)
-		elog(ERROR, "could not attach partition \"%s\"", name);
+	mals_run(ddl);
+	mals_run(psprintf(
+		"ALTER TABLE mals.entries ATTACH PARTITION mals.%s FOR VALUES FROM (%s) TO (%s)",
+		quote_identifier(name), quote_literal_cstr(pstrdup(timestamptz_to_str(place->from))),
+		quote_literal_cstr(pstrdup(timestamptz_to_str(place->to)))));
 	SPI_finish();
 }
 

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
@@ -16,6 +15,7 @@
 
 #include "entry/entry.h"
 #include "group/group.h"
+#include "mals_spi.h"
 #include "partition/archive.h"
 
 /* More than any manifest has. */
@@ -154,7 +154,7 @@ static Datum
 value_of(int column, bool *missing)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	Datum value = mals_result_datum(0, column, &isnull);
 
 	*missing |= isnull;
 	return isnull ? Int64GetDatum(0) : value;

@@ -12,7 +12,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -21,8 +20,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "mals_catalog.h"
 #include "access/access.h"
+#include "mals_catalog.h"
+#include "mals_spi.h"
 #include "partition/partition.h"
 #include "types/types.h"
 
@@ -165,12 +165,9 @@ change(const char *what, const char *sql, int nargs, Datum *values, const char *
 	uint64 changed;
 	int n = 0;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	mals_become_owner(&caller);
-	if (SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	changed = SPI_processed;
+	changed = mals_run_with(sql, nargs, types, values, nulls);
 	for (int i = 0; i < nargs && n + 2 < lengthof(row.detail); i++)
 	{
 		if (nulls[i] == 'n')

@@ -22,7 +22,6 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -31,10 +30,11 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "mals_catalog.h"
-#include "mals_guc.h"
 #include "access/access.h"
 #include "entry/entry.h"
+#include "mals_catalog.h"
+#include "mals_guc.h"
+#include "mals_spi.h"
 #include "partition/archive.h"
 #include "partition/partition.h"
 #include "write/write.h"
@@ -236,7 +236,7 @@ execute(SPIPlanPtr plan, Datum *args, const char *nulls, bool read_only)
 static Datum
 column(int number, bool *missing)
 {
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, missing);
+	return mals_result_datum(0, number, missing);
 }
 
 /* Gives a column that may be NULL, as text. */
@@ -409,9 +409,7 @@ exempt_from_retention(const MalsManifest *manifest, Datum until)
 	Datum args[] = {TimestampTzGetDatum(manifest->min_ts),
 					TimestampTzGetDatum(manifest->max_ts + 1), until};
 
-	if (SPI_execute_with_args(exempt, lengthof(types), types, args, NULL, false, 0) !=
-		SPI_OK_INSERT)
-		elog(ERROR, "could not exempt an archive from retention");
+	mals_run_with(exempt, lengthof(types), types, args, NULL);
 }
 
 /* SQL: stores the entries of an archive again. */
@@ -439,8 +437,7 @@ mals_restore_archive(PG_FUNCTION_ARGS)
 		mals_error_read_only("mals_restore_archive()");
 	mals_require_unbound("mals_restore_archive()");
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	find_archive(text_to_cstring(PG_GETARG_TEXT_PP(0)), &restore.paths);
 	mals_manifest_read(restore.paths.manifest, &restore.manifest);
 	reader = mals_archive_open(restore.paths.data);

@@ -9,6 +9,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "mals_spi.h"
 #include "partition/partition.h"
 
 /* A partition that may have to go, as mals._judge sees it. */
@@ -37,15 +38,11 @@ extern void mals_begin(void);
 extern void mals_begin_as(bool repeatable); /* or with one snapshot for all statements */
 extern void mals_commit(void);
 
-/* Runs a statement by SPI, within mals_begin and mals_commit. Returns how many rows it had. */
-extern uint64 mals_run(const char *sql);
-
 /*
- * Gives a column of a row of the last result: as text in the context that was
- * current at mals_begin, NULL if it is null; or as a bigint.
+ * Gives a column of a row of the last result (see mals_spi.h) as text in the
+ * context that was current at mals_begin; NULL if it is null.
  */
 extern char *mals_result(uint64 row, int column);
-extern int64 mals_result_int64(uint64 row, int column);
 
 /*
  * Runs a statement that makes transactions of its own. It waits for lockers of

@@ -19,7 +19,6 @@
 #include "mals_errors.h"
 
 #include "access/table.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"

@@ -18,7 +18,6 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "storage/lock.h"
@@ -98,8 +97,7 @@ mals_begin_as(bool repeatable)
 			XactIsoLevel = XACT_REPEATABLE_READ;
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 }
 
 void
@@ -125,29 +123,12 @@ mals_outer_context(void)
 	return outer_context;
 }
 
-uint64
-mals_run(const char *sql)
-{
-	if (SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "could not run: %s", sql);
-	return SPI_processed;
-}
-
 char *
 mals_result(uint64 row, int column)
 {
 	char *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
 
 	return value == NULL ? NULL : MemoryContextStrdup(outer_context, value);
-}
-
-int64
-mals_result_int64(uint64 row, int column)
-{
-	bool isnull;
-
-	return DatumGetInt64(
-		SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull));
 }
 
 /* Runs a utility statement as if a client had sent it. */

@@ -14,7 +14,6 @@
 
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
@@ -25,6 +24,7 @@
 #include "utils/portal.h"
 #include "utils/timestamp.h"
 
+#include "mals_spi.h"
 #include "query/read.h"
 
 PG_FUNCTION_INFO_V1(mals_export);
@@ -362,8 +362,7 @@ fetch_rows(Export *export)
 				break;
 			export->in_part = true;
 		}
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
+		mals_spi_connect();
 		if (export->portal[0] != '\0')
 			portal = GetPortalByName(export->portal);
 		if (portal == NULL)

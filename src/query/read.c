@@ -4,13 +4,13 @@
  */
 #include "mals_errors.h"
 
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "mals_catalog.h"
 #include "entry/entry.h"
+#include "mals_catalog.h"
+#include "mals_spi.h"
 #include "query/literal.h"
 #include "query/query.h"
 #include "query/read.h"
@@ -213,8 +213,7 @@ mals_read_with(const char *sql, int nparams, Oid *types, const Datum *values, Ma
 	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
 	KeptPlan *kept;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	if (nparams > 0)
 		options.params = makeParamList(nparams);
 	for (int i = 0; i < nparams; i++)
@@ -255,13 +254,12 @@ mals_read_value(const char *sql, bool *isnull)
 {
 	Datum value = (Datum) 0;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run: %s", sql);
 	*isnull = SPI_processed == 0;
 	if (!*isnull)
-		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+		value = mals_result_datum(0, 1, isnull);
 	if (!*isnull)
 	{
 		Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, 0);

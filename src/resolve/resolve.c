@@ -10,7 +10,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -19,6 +18,7 @@
 
 #include "access/access.h"
 #include "entry/entry.h"
+#include "mals_spi.h"
 
 /* How many ids a row of mals.audit shows. */
 #define AUDIT_IDS 100
@@ -72,11 +72,7 @@ run(const char *sql, bool read_only, Datum **ids, int n, int nargs, Datum *args,
 		elog(ERROR, "could not run: %s", sql);
 	*ids = palloc(SPI_processed * sizeof(Datum));
 	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-
-		(*ids)[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-	}
+		(*ids)[i] = mals_result_datum(i, 1, NULL);
 	return SPI_processed;
 }
 
@@ -127,8 +123,7 @@ set_entries(const char *what, Datum *ids, int n, bool resolved, Datum by, text *
 
 	if (XactReadOnly)
 		mals_error_read_only(what);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	*found = n = run(find_entries, false, &ids, n, 2, args, NULL);
 	if (n > 0)
 	{

@@ -9,7 +9,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/backend_status.h"
@@ -20,6 +19,7 @@
 
 #include "alert/alert.h"
 #include "group/fold.h"
+#include "mals_spi.h"
 #include "worker/jobs.h"
 #include "worker/worker.h"
 
@@ -43,8 +43,7 @@ in_transaction(int64 (*function)(void))
 	int64 result;
 
 	StartTransactionCommand();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	result = function();
 	PopActiveSnapshot();
@@ -66,22 +65,11 @@ run_templates(void)
 	return in_transaction(fold);
 }
 
-/* Runs the text of a SELECT that says how much was done. */
-static int64
-select_number(const char *sql)
-{
-	bool isnull;
-
-	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not run: %s", sql);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
 /* Sums up samples of metrics. */
 static int64
 fold_metrics(void)
 {
-	return select_number("SELECT mals._fold_metrics()");
+	return mals_run_int64("SELECT mals._fold_metrics()");
 }
 
 static int64
@@ -94,7 +82,7 @@ run_metrics(void)
 static int64
 count_entries(void)
 {
-	return select_number("SELECT mals._count_entries()");
+	return mals_run_int64("SELECT mals._count_entries()");
 }
 
 static int64
@@ -134,7 +122,7 @@ run_retention(void)
 static int64
 expire(void)
 {
-	return select_number("SELECT mals._expire()");
+	return mals_run_int64("SELECT mals._expire()");
 }
 
 static int64
@@ -172,8 +160,7 @@ keep_outcome(Run *run)
 	Datum args[4];
 
 	StartTransactionCommand();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	args[0] = CStringGetTextDatum(run->job->name);
 	args[1] = TimestampTzGetDatum(run->started);
@@ -191,8 +178,7 @@ static void
 ask_next(Run *run)
 {
 	StartTransactionCommand();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	run->next = run->job->next();
 	PopActiveSnapshot();

@@ -9,28 +9,17 @@
 #include "mals_errors.h"
 
 #include "access/xact.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "access/access.h"
 #include "alert/alert.h"
 #include "group/fold.h"
+#include "mals_spi.h"
 #include "partition/partition.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(mals_maintain);
-
-/* Runs the text of a SELECT that says how much was done. */
-static int64
-select_number(const char *sql)
-{
-	bool isnull;
-
-	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not run: %s", sql);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
 
 /* SQL: does the maintenance that is due. */
 Datum
@@ -60,15 +49,14 @@ mals_maintain(PG_FUNCTION_ARGS)
 		pruned = psprintf("%lld", (long long) mals_retention_ask(&request));
 	}
 	mals_become_owner(&caller);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	if (!mals_alerts_ask(&alerts))
 		alerts = 0; /* left to the next call */
 	folded = mals_fold_sights();
 	regrouped = mals_regroup(false);
-	samples = select_number("SELECT mals._fold_metrics()");
-	counted = select_number("SELECT mals._count_entries()");
-	expired = select_number("SELECT mals._expire()");
+	samples = mals_run_int64("SELECT mals._fold_metrics()");
+	counted = mals_run_int64("SELECT mals._count_entries()");
+	expired = mals_run_int64("SELECT mals._expire()");
 	SPI_finish();
 	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(

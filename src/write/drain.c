@@ -18,7 +18,6 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -38,6 +37,7 @@
 #include "utils/wait_event.h"
 
 #include "mals_guc.h"
+#include "mals_spi.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
 #include "write/limit.h"
@@ -307,8 +307,7 @@ static void
 write_dead_letters(const Work *work)
 {
 	begin();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	mals_spi_connect();
 	for (int i = 0; i < work->n; i++)
 		for_entries(work->records[i], write_dead_letter, (void *) work->error);
 	SPI_finish();

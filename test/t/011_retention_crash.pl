@@ -55,7 +55,7 @@ sub wait_for
 # Makes what was committed up to now outlive a crash: removal does not wait for the disk.
 sub flush
 {
-	$node->safe_psql('postgres', 'SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'test', 'flush')');
+	$node->safe_psql('postgres', q{SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'test', 'flush')});
 	return;
 }
 
