@@ -3,7 +3,7 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 BEGIN;
 SET LOCAL mals.max_past = '-1';
-TRUNCATE mals.entries, mals._sights, mals._templates;
+TRUNCATE mals.entries, mals._sights, mals._templates, mals._groups, mals.error_status, mals.resolutions;
 SELECT setseed(0.3);
 
 -- four days of entries of five agents, some kinds of errors only on some days
