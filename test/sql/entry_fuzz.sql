@@ -3,12 +3,8 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
--- Nothing that another test has left behind
-DO $$
-BEGIN
-  EXECUTE coalesce((SELECT 'DROP TABLE ' || string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass), 'SELECT');
-END $$;
-TRUNCATE mals._sights, mals._templates, mals._refused_ids;
+\getenv test PG_ABS_SRCDIR
+\i :test/lib/empty.psql
 
 SET mals.max_past = '-1';
 SELECT setseed(0.42) IS NOT NULL AS seeded;

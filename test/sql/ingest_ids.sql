@@ -3,24 +3,9 @@
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 
--- Nothing that another test has left behind
-DO $$
-BEGIN
-  EXECUTE coalesce((SELECT 'DROP TABLE ' || string_agg(inhrelid::regclass::text, ', ') FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass), 'SELECT');
-END $$;
-TRUNCATE mals._sights, mals._templates, mals._refused_ids;
-
--- The error of a statement: its SQLSTATE, message and whether there is a hint.
-CREATE FUNCTION pg_temp.failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-  hint text;
-BEGIN
-  EXECUTE statement;
-  RETURN 'no error';
-EXCEPTION WHEN others THEN
-  GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-  RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN hint = '' THEN ' (no hint)' ELSE '' END;
-END $$;
+\getenv test PG_ABS_SRCDIR
+\i :test/lib/empty.psql
+\i :test/lib/failure.psql
 
 -- A UUIDv7 of a time, with a tail of one's own.
 CREATE FUNCTION pg_temp.uuid7(ts timestamptz, tail bigint) RETURNS uuid LANGUAGE sql AS $$

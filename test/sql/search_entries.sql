@@ -1,19 +1,8 @@
 -- mals_search, mals_count and mals_get against plain SQL
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
-TRUNCATE mals.entries, mals._sights, mals._templates;
-SET mals.max_past = '-1';
-BEGIN;
--- 3,000 entries over five days, some at the same microsecond, partitions between
-INSERT INTO mals.logs (ts, agent_id, level, message, category, source, session_key, trace_id, correlation_id, metadata)
-  SELECT '2021-03-05 21:00Z'::timestamptz + (i / 2) * interval '5 minutes', 'r-agent-' || i % 7,
-         (ARRAY['trace', 'debug', 'info', 'warn', 'error', 'critical'])[1 + i % 6],
-         'step ' || i || CASE WHEN i % 50 = 0 THEN ' Connection REFUSED' ELSE ' done' END,
-         CASE WHEN i % 3 > 0 THEN 'cat-' || i % 3 END, CASE i % 4 WHEN 0 THEN 'web' ELSE 'api' END,
-         CASE WHEN i % 5 > 0 THEN 'session-' || i / 40 END,
-         CASE WHEN i % 10 > 0 THEN md5((i / 10)::text)::uuid END, 'req-' || i / 20,
-         jsonb_build_object('n', i, 'kind', 'k' || i % 4, 'deep', jsonb_build_object('m', i % 2))
-    FROM generate_series(0, 2999) i;
+\getenv test PG_ABS_SRCDIR
+\i :test/lib/steps.psql
 -- true if a search gives what plain SQL gives, in the same order
 CREATE FUNCTION pg_temp.same(condition text, query text, since timestamptz, until timestamptz, max_rows int, skip int, sort text)
   RETURNS boolean LANGUAGE plpgsql AS $$

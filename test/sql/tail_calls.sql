@@ -3,16 +3,8 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 TRUNCATE mals.entries, mals._sights, mals._templates;
 
-CREATE FUNCTION pg_temp.failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-  hint text;
-BEGIN
-  EXECUTE statement;
-  RETURN 'no error';
-EXCEPTION WHEN others THEN
-  GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-  RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN hint = '' THEN ' (no hint)' ELSE '' END;
-END $$;
+\getenv test PG_ABS_SRCDIR
+\i :test/lib/failure.psql
 
 -- Follows a cursor in calls of some rows each, until nothing is left; gives what came.
 CREATE FUNCTION pg_temp.follow(query text, INOUT cursor text, rows int, OUT calls int, OUT got text[]) LANGUAGE plpgsql AS $$
