@@ -49,6 +49,10 @@
 #define SLICE 100
 #define LINGER 1000
 
+/* Notifications that may wait to be sent one by one, and most alerts that else are in one. */
+#define MAX_WAITING 20
+#define MAX_TOGETHER 101
+
 /* Characters of a message that are sent, and bytes of a notification. */
 #define MESSAGE_CHARACTERS "16000"
 #define MAX_NOTIFICATION 7999
@@ -73,10 +77,15 @@ static const char *const take_due =
 	" CROSS JOIN LATERAL mals._alert_payload(d.alert, " MESSAGE_CHARACTERS ", true) AS p (payload)"
 	" CROSS JOIN LATERAL mals._alert_mail(p.payload) m";
 
-static const char *const take_notification =
+static const char *const take_notifications =
 	"SELECT d.alert, d.channel FROM mals._alert_deliveries d JOIN mals.alerts a ON a.id = d.alert"
 	" WHERE d.due_at <= clock_timestamp() AND d.target = '\"notify\"'"
-	" ORDER BY a.fired_at, d.alert LIMIT 1";
+	" ORDER BY a.fired_at, d.alert LIMIT " CppAsString2(MAX_TOGETHER);
+
+/* Alert $1 with $2 characters of the message, and the ids of others ($3). */
+static const char *const make_notification =
+	"SELECT (mals._alert_payload($1, $2, false) || CASE WHEN $3 = '{}' THEN '{}'"
+	" ELSE jsonb_build_object('others', to_jsonb($3)) END)::text";
 
 static const char *const note_success =
 	"WITH done AS (DELETE FROM mals._alert_deliveries WHERE alert = $1 AND channel = $2"
@@ -158,39 +167,60 @@ fail(Datum alert, int32 channel, const char *kind, const char *why)
 }
 
 /*
- * Sends the notification that has waited longest. So that it fits, it has less
- * and less of the message, and no more of the entry than its id in the end.
+ * Makes the payload of a notification of an alert, and of others by their ids.
+ * So that it fits, it has less and less of the message, and no more of the
+ * entry than its id in the end.
  */
+static char *
+notification_text(Datum alert, Datum others)
+{
+	static const int characters[] = {2000, 500, 100, -1};
+	Oid types[] = {UUIDOID, INT4OID, UUIDARRAYOID};
+	char *payload = NULL;
+	bool isnull;
+
+	for (int i = 0; i < lengthof(characters); i++)
+	{
+		Datum args[] = {alert, Int32GetDatum(characters[i]), others};
+
+		mals_run_with(make_notification, 3, types, args, NULL);
+		payload = TextDatumGetCString(mals_result_datum(0, 1, &isnull));
+		if (strlen(payload) <= MAX_NOTIFICATION)
+			break;
+	}
+	return payload;
+}
+
+/* Sends the notification that has waited longest, and many at once where many wait. */
 static void
 notify(Delivery *delivery)
 {
-	static const int characters[] = {2000, 500, 100, -1};
-	Datum alert;
-	int32 channel;
-	bool isnull;
+	Datum alerts[MAX_TOGETHER];
+	int32 channels[MAX_TOGETHER];
+	int n;
 
 	begin();
-	if (mals_run(take_notification) > 0)
+	n = (int) mals_run(take_notifications);
+	if (n > 0 && n <= MAX_WAITING)
+		n = 1;
+	for (int i = 0; i < n; i++)
 	{
-		char *payload = NULL;
+		bool isnull;
 
-		alert = SPI_datumTransfer(mals_result_datum(0, 1, &isnull), false, UUID_LEN);
-		channel = DatumGetInt32(mals_result_datum(0, 2, &isnull));
-		for (int i = 0; i < lengthof(characters); i++)
-		{
-			Oid types[] = {UUIDOID, INT4OID};
-			Datum args[] = {alert, Int32GetDatum(characters[i])};
-
-			mals_run_with("SELECT mals._alert_payload($1, $2, false)::text", 2, types, args, NULL);
-			payload = TextDatumGetCString(mals_result_datum(0, 1, &isnull));
-			if (strlen(payload) <= MAX_NOTIFICATION)
-				break;
-		}
-		Async_Notify("mals_alert", payload);
-		succeed(alert, channel);
-		delivery->notified = GetCurrentTimestamp();
-		delivery->delivered++;
+		alerts[i] = datumCopy(mals_result_datum(i, 1, &isnull), false, UUID_LEN);
+		channels[i] = DatumGetInt32(mals_result_datum(i, 2, &isnull));
 	}
+	if (n > 0)
+	{
+		ArrayType *others =
+			construct_array(alerts + 1, n - 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+
+		Async_Notify("mals_alert", notification_text(alerts[0], PointerGetDatum(others)));
+		delivery->notified = GetCurrentTimestamp();
+		delivery->delivered += n;
+	}
+	for (int i = 0; i < n; i++)
+		succeed(alerts[i], channels[i]);
 	commit();
 }
 

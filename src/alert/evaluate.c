@@ -46,8 +46,9 @@ PG_FUNCTION_INFO_V1(mals_cursor_saw_stamp);
 /* Entries that a rule takes at once. */
 #define MAX_FRESH 10000
 
-/* Groups that fire at once, of a rule. */
+/* Groups of a rule that fire at once: where others then count together, and where not. */
 #define MAX_FIRED "100"
+#define MAX_IN_STATE 1000
 
 /* Columns of mals.logs, from 1. */
 enum
@@ -70,6 +71,7 @@ typedef struct Rule
 	char *cursor; /* as text */
 	TupleDesc layout;
 	Tuplestorestate *fresh;
+	EphemeralNamedRelation relation; /* that is fresh */
 } Rule;
 
 static const Oid arg_types[] = {TEXTOID,  INT4OID, INTERVALOID, INTERVALOID,
@@ -111,18 +113,25 @@ static const char *const count_fresh =
 	" COALESCE(t.group_id, m.fingerprint)"
 	" FROM mals._alert_matches m LEFT JOIN mals._templates t USING (fingerprint)"
 	" WHERE m.rule = $1),"
-	" groups AS MATERIALIZED (SELECT g.*, s.resolved_at, (SELECT max(a.fired_at)"
-	" FROM mals.alerts a LEFT JOIN mals._templates t USING (fingerprint) WHERE a.rule = $1"
-	" AND a.state <> 'test' AND COALESCE(t.group_id, a.fingerprint) = g.grp) AS fired_at"
+	" groups AS MATERIALIZED (SELECT grp, g.ts, s.resolved_at, f.fired_at"
 	" FROM (SELECT grp, max(ts) AS ts FROM matches GROUP BY grp) g"
 	" LEFT JOIN mals.error_status s ON s.fingerprint = g.grp"
+	" LEFT JOIN (SELECT COALESCE(t.group_id, a.fingerprint) AS grp, max(a.fired_at) AS fired_at"
+	" FROM mals.alerts a LEFT JOIN mals._templates t USING (fingerprint)"
+	" WHERE a.rule = $1 AND a.state <> 'test' GROUP BY 1) f USING (grp)"
 	" WHERE s.ignored_at IS NULL OR s.ignored_until <= $8),"
-	" open AS MATERIALIZED (SELECT * FROM groups g"
+	" sights AS MATERIALIZED (SELECT t.grp, min(t.first_seen) AS first_seen,"
+	" bool_and(COALESCE((SELECT NOT mals._cursor_saw($7, e.xact) FROM mals.entries e"
+	" WHERE e.ts = t.first_seen AND e.id = t.sample_id), false)) AS since FROM ("
+	"SELECT group_id AS grp, first_seen, sample_id FROM mals._templates"
+	" WHERE group_id IN (SELECT grp FROM groups) UNION ALL "
+	"(SELECT DISTINCT ON (s.fingerprint) s.fingerprint, s.first_seen, s.sample_id"
+	" FROM mals._sights s WHERE s.fingerprint IN (SELECT grp FROM groups)"
+	" AND NOT EXISTS (SELECT FROM mals._templates t WHERE t.fingerprint = s.fingerprint)"
+	" ORDER BY s.fingerprint, s.first_seen, s.sample_id)) t WHERE $6 = 'new' GROUP BY t.grp),"
+	" open AS MATERIALIZED (SELECT g.* FROM groups g LEFT JOIN sights s USING (grp)"
 	" WHERE COALESCE(g.fired_at + $4 <= $8, true) AND CASE $6 WHEN 'new' THEN"
-	" g.fired_at IS NULL AND (SELECT bool_and(t.first_seen > g.ts - interval '1 day' AND"
-	" COALESCE((SELECT NOT mals._cursor_saw($7, e.xact) FROM mals.entries e"
-	" WHERE e.ts = t.first_seen AND e.id = t.sample_id), false))"
-	" FROM mals.templates t WHERE t.group_id = g.grp)"
+	" g.fired_at IS NULL AND s.first_seen > g.ts - interval '1 day' AND s.since"
 	" WHEN 'regressed' THEN g.resolved_at IS NOT NULL"
 	" AND COALESCE(g.fired_at <= g.resolved_at, true) ELSE true END),"
 	" counted AS MATERIALIZED (SELECT m.* FROM matches m JOIN open o USING (grp)"
@@ -132,26 +141,31 @@ static const char *const count_fresh =
 	"(SELECT c.*,"
 	" count(*) OVER (PARTITION BY grp ORDER BY ts RANGE BETWEEN $3 PRECEDING AND CURRENT ROW) AS n"
 	" FROM counted c) w WHERE n >= $2 ORDER BY grp, n DESC, ts DESC, id DESC) o"
-	" ORDER BY n DESC, id LIMIT " MAX_FIRED "),"
-	" rest AS MATERIALIZED (SELECT c.* FROM counted c"
-	" WHERE NOT EXISTS (SELECT FROM own o WHERE o.grp = c.grp)),"
-	" mixed AS MATERIALIZED (SELECT n, id, agent_id FROM (SELECT r.*,"
-	" count(*) OVER (ORDER BY ts RANGE BETWEEN $3 PRECEDING AND CURRENT ROW) AS n FROM rest r) w"
-	" WHERE n >= $2 AND $6 IS NULL AND NOT EXISTS (SELECT FROM mals.alerts a WHERE a.rule = $1"
-	" AND a.fingerprint IS NULL AND a.state <> 'test' AND a.fired_at + $4 > $8)"
-	" ORDER BY n DESC, ts DESC, id DESC LIMIT 1),"
-	" fired AS (INSERT INTO mals.alerts (fired_at, rule, count, sample_id, delivered_at, state,"
-	" fingerprint, agent_id) SELECT $8, $1, n, id, " DELIVERED ", COALESCE($6, 'threshold'),"
-	" grp, agent_id FROM (SELECT grp, n, id, agent_id FROM own"
-	" UNION ALL SELECT NULL, n, id, agent_id FROM mixed) x RETURNING id)," SEND
-	", gone AS (DELETE FROM mals._alert_matches m WHERE m.rule = $1 AND ("
-	"m.seen_at < $8 - $3 - interval '1 hour' OR EXISTS (SELECT FROM mixed)"
-	" OR NOT EXISTS (SELECT FROM rest r WHERE r.id = m.entry_id))),"
-	" kept AS (INSERT INTO mals._alert_matches"
-	" (rule, entry_id, ts, created_at, fingerprint, agent_id, seen_at)"
-	" SELECT $1, id, ts, created_at, fingerprint, agent_id, $8 FROM rest"
-	" WHERE is_fresh AND NOT EXISTS (SELECT FROM mixed))"
-	" SELECT FROM fired";
+	" ORDER BY n DESC, id LIMIT CASE WHEN $6 IS NULL THEN " MAX_FIRED " ELSE " CppAsString2(
+		MAX_IN_STATE) " END),"
+					  " rest AS MATERIALIZED (SELECT c.* FROM counted c"
+					  " WHERE NOT EXISTS (SELECT FROM own o WHERE o.grp = c.grp)),"
+					  " mixed AS MATERIALIZED (SELECT n, id, agent_id FROM (SELECT r.*,"
+					  " count(*) OVER (ORDER BY ts RANGE BETWEEN $3 PRECEDING AND CURRENT ROW) AS "
+					  "n FROM rest r) w"
+					  " WHERE n >= $2 AND $6 IS NULL AND NOT EXISTS (SELECT FROM mals.alerts a "
+					  "WHERE a.rule = $1"
+					  " AND a.fingerprint IS NULL AND a.state <> 'test' AND a.fired_at + $4 > $8)"
+					  " ORDER BY n DESC, ts DESC, id DESC LIMIT 1),"
+					  " fired AS (INSERT INTO mals.alerts (fired_at, rule, count, sample_id, "
+					  "delivered_at, state,"
+					  " fingerprint, agent_id) SELECT $8, $1, n, id, " DELIVERED
+					  ", COALESCE($6, 'threshold'),"
+					  " grp, agent_id FROM (SELECT grp, n, id, agent_id FROM own"
+					  " UNION ALL SELECT NULL, n, id, agent_id FROM mixed) x RETURNING id)," SEND
+					  ", gone AS (DELETE FROM mals._alert_matches m WHERE m.rule = $1 AND ("
+					  "m.seen_at < $8 - $3 - interval '1 hour' OR EXISTS (SELECT FROM mixed)"
+					  " OR NOT EXISTS (SELECT FROM rest r WHERE r.id = m.entry_id))),"
+					  " kept AS (INSERT INTO mals._alert_matches"
+					  " (rule, entry_id, ts, created_at, fingerprint, agent_id, seen_at)"
+					  " SELECT $1, id, ts, created_at, fingerprint, agent_id, $8 FROM rest"
+					  " WHERE is_fresh AND NOT EXISTS (SELECT FROM mixed))"
+					  " SELECT FROM fired";
 
 /*
  * How long after an agent's last entry its silence counts: so that not every
@@ -196,6 +210,9 @@ static const char *const next_silence = "SELECT min(" SILENT_AT ")" SILENT_FROM;
 
 /* Whether the last turn left entries for the next one. */
 static bool more = false;
+
+/* Whether it left groups, which fire without another entry; or one in another process may have. */
+static bool cut = true;
 
 /* When the next one is due for rules that the last one could not evaluate. */
 static TimestampTz again = DT_NOEND;
@@ -339,15 +356,18 @@ make_fresh(Rule *rule)
 	relation->md.reliddesc = InvalidOid;
 	relation->md.tupdesc = rule->layout;
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	relation->md.enrtuples = 100;
 	relation->reldata = rule->fresh;
+	rule->relation = relation;
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register a relation");
 }
 
-/* Evaluates a rule; returns how many alerts fired. Called in a subtransaction. */
+/*
+ * Evaluates a rule, also if nothing is new where that is asked for; returns how
+ * many alerts fired. Called in a subtransaction.
+ */
 static uint64
-evaluate_rule(char *name)
+evaluate_rule(char *name, bool anyway)
 {
 	static const Oid state_types[] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum state[3];
@@ -380,6 +400,7 @@ evaluate_rule(char *name)
 	else
 		taken = mals_news_read(&news, &cursor, &now, MAX_FRESH, take_entry, &rule);
 	PopActiveSnapshot();
+	rule.relation->md.enrtuples = tuplestore_tuple_count(rule.fresh);
 	more |= taken >= MAX_FRESH;
 
 	if (silent)
@@ -388,8 +409,11 @@ evaluate_rule(char *name)
 		run_for(&rule, note_fresh);
 		fired = run_for(&rule, fire_silence);
 	}
-	else if (taken > 0)
+	else if (taken > 0 || anyway)
+	{
 		fired = run_for(&rule, count_fresh);
+		cut |= fired >= MAX_IN_STATE;
+	}
 
 	state[0] = rule.args[0];
 	state[1] = rule.args[6];
@@ -419,7 +443,7 @@ note_error(const char *name, ErrorData *error)
 
 /* Evaluates a rule in a subtransaction of its own. */
 static uint64
-try_rule(char *name)
+try_rule(char *name, bool anyway)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -429,7 +453,7 @@ try_rule(char *name)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		fired = evaluate_rule(name);
+		fired = evaluate_rule(name, anyway);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -462,18 +486,20 @@ evaluate(void)
 	uint64 nrules = mals_run("SELECT name FROM mals._alert_rules ORDER BY name");
 	SPITupleTable *rules = SPI_tuptable;
 	int64 fired = 0;
+	bool anyway = cut;
 
-	more = false;
+	more = cut = false;
 	again = DT_NOEND;
 	for (uint64 i = 0; i < nrules; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(scratch);
-		fired += try_rule(SPI_getvalue(rules->vals[i], rules->tupdesc, 1));
+		fired += try_rule(SPI_getvalue(rules->vals[i], rules->tupdesc, 1), anyway);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextDelete(scratch);
+	more |= cut;
 	if (fired > 0)
 		mals_note_work(MALS_WORK_DELIVERIES);
 	return fired;

@@ -3,6 +3,10 @@
  *		The worker of one database: does each job of jobs.c when it is due, and
  *		sleeps in between, without a query, for as long as nothing is.
  *
+ * A transaction that waits for a lock uses up what sets the latch meanwhile. So
+ * the latch is set again after each, and the worker sleeps only after it has
+ * looked for work and found none.
+ *
  * It exits when the extension is gone, when settings of the database change
  * (the launcher starts it again, with the new ones), and when it is told to.
  */
@@ -95,6 +99,7 @@ check_extension(void)
 	StartTransactionCommand();
 	found = OidIsValid(get_extension_oid("mals", true));
 	CommitTransactionCommand();
+	SetLatch(MyLatch);
 
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
 	slot->extension = found;
@@ -139,6 +144,7 @@ plan_next(int job, bool ok)
 	else if (every > 0)
 		due = Min(due, now - now % every + every);
 	schedule->due = Min(schedule->due, due);
+	SetLatch(MyLatch);
 }
 
 /* Makes jobs due that were woken, or have work. */

@@ -109,6 +109,8 @@ list_databases(Oid only)
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
+	/* if it had to wait, what was told meanwhile has not set the latch for good */
+	SetLatch(MyLatch);
 	MemoryContextSwitchTo(context);
 	return list;
 }

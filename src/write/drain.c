@@ -513,7 +513,8 @@ gather(void)
 
 /*
  * Tells of entries that limits refused, a second after they began to. Returns
- * how many milliseconds that is off, or -1.
+ * how many milliseconds that is off, or -1; 0 after it has, as what came
+ * meanwhile may not have woken the writer.
  */
 static long
 tell_suppressed(TimestampTz now)
@@ -532,7 +533,7 @@ tell_suppressed(TimestampTz now)
 	error = attempt(write_suppressed, NULL, NULL, 0, NULL);
 	if (error != NULL)
 		ereport(LOG, errmsg("mals could not tell of suppressed entries: %s", error->message));
-	return -1;
+	return 0;
 }
 
 /* Writes what comes, until it is asked to stop. */

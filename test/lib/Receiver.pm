@@ -24,12 +24,23 @@ sub possible
 	return IPC::Run::run([ 'python3', '-c', 'import ' . join(', ', 'http.server', @modules) ], '>', \$out, '2>', \$err);
 }
 
-# Starts a receiver, "http" or "smtp"; a mail server may have a certificate and its key.
+# Makes a certificate for names, such as DNS:localhost, and its key; nothing where there is no openssl.
+sub certificate
+{
+	my (@names) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+
+	return unless IPC::Run::run([ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext), 'subjectAltName=' . join(',', @names),
+			'-keyout', "$dir/key", '-out', "$dir/certificate" ], '>&', '/dev/null');
+	return ("$dir/certificate", "$dir/key");
+}
+
+# Starts a receiver: "http", "smtp", or "https", "smtps" with a certificate and its key; "smtp" may have them, too.
 sub new
 {
 	my ($class, $kind, @certificate) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir;
-	my $self = bless { dir => $dir }, $class;
+	my $self = bless { dir => $dir, kind => $kind }, $class;
 
 	$self->{handle} = IPC::Run::start([ 'python3', $script, $kind, $dir, @certificate ],
 		'<', \undef, '>', "$dir/out", '2>', "$dir/err");
@@ -43,12 +54,13 @@ sub new
 	return $self;
 }
 
-# Gives the URL of a path.
+# Gives the URL of a path; by another name of the host if given.
 sub url
 {
-	my ($self, $path) = @_;
+	my ($self, $path, $host) = @_;
 
-	return "http://127.0.0.1:$self->{port}/$path";
+	$host //= '127.0.0.1';
+	return "$self->{kind}://$host:$self->{port}/$path";
 }
 
 # Gives what was received (for a path), oldest first, with bodies decoded.

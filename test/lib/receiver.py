@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Receivers of alerts for the tests: receiver.py http|smtp DIRECTORY [CERTIFICATE KEY]
+"""Receivers of alerts for the tests: receiver.py http|https|smtp|smtps DIRECTORY [CERTIFICATE KEY]
 
 Listens on a free port of 127.0.0.1 and writes its number to DIRECTORY/port.
-Every request, or mail, becomes a line of JSON in DIRECTORY/received. What a web
+Every request, or mail, becomes a line of JSON in DIRECTORY/received. A mail
+server with a certificate offers STARTTLS; who logs in must be "user". What a web
 server answers depends on the path:
 
     /ok         200
@@ -38,6 +39,12 @@ def listening(port):
     with open(path + ".new", "w") as f:
         f.write(str(port))
     os.rename(path + ".new", path)
+
+
+def certified():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[3:5])
+    return context
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -86,17 +93,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serve_http():
     http.server.ThreadingHTTPServer.daemon_threads = True
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if kind == "https":
+        server.socket = certified().wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     listening(server.server_address[1])
     server.serve_forever()
 
 
 def serve_smtp():
     import asyncio
-    from aiosmtpd.smtp import SMTP
+    from aiosmtpd.smtp import SMTP, AuthResult
 
     class Mailbox:
         async def handle_DATA(self, server, session, envelope):
-            received({"from": envelope.mail_from, "to": envelope.rcpt_tos, "tls": session.ssl is not None,
+            received({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data,
+                      "tls": server.transport.get_extra_info("sslcontext") is not None,
                       "data": base64.b64encode(envelope.original_content).decode()})
             return "250 OK"
 
@@ -106,18 +116,23 @@ def serve_smtp():
             envelope.rcpt_tos.append(address)
             return "250 OK"
 
-    context = None
-    if len(sys.argv) > 3:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*sys.argv[3:5])
+    def authenticate(server, session, envelope, mechanism, data):
+        known = (data.login, data.password) == (b"user", b"p4ssword-of-mail")
+        return AuthResult(success=known, handled=False, auth_data=data.login.decode())
+
+    context = certified() if len(sys.argv) > 3 else None
+
+    def session():
+        return SMTP(Mailbox(), tls_context=context if kind == "smtp" else None, hostname="localhost",
+                    authenticator=authenticate, auth_require_tls=kind == "smtp")
 
     async def serve():
         server = await asyncio.get_running_loop().create_server(
-            lambda: SMTP(Mailbox(), tls_context=context, hostname="localhost"), "127.0.0.1", 0)
+            session, "127.0.0.1", 0, ssl=context if kind == "smtps" else None)
         listening(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(serve())
 
 
-serve_http() if kind == "http" else serve_smtp()
+serve_http() if kind.startswith("http") else serve_smtp()

@@ -1,5 +1,6 @@
 # Cursors that cannot be followed are refused: of another cluster, too old, or of
 # a time that the server was taken back from. Rows of another cluster are never new.
+# (Also a tail on a server without mals in shared_preload_libraries.)
 
 use strict;
 use warnings;
@@ -70,6 +71,15 @@ is(($restored->($before_other))[1], '', 'none of them is new');
 $other->safe_psql('restored', q{SELECT mals_log('a', 'here')});
 is(($restored->($before_other))[1], 'here', 'but what is logged there');
 sql_is($other, 'SELECT count(*) FROM mals.entries', '0', 'and only there');
+
+# Without shared memory a tail that waits looks from time to time.
+my $waiting = $other->background_psql('postgres', on_error_stop => 1);
+$waiting->query_until(qr/asked/, qq{\\echo asked\nSELECT message FROM mals_tail('agent:b', NULL, '1 hour');\n});
+$other->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%1 hour%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'})
+	or die 'the tail does not wait';
+$other->safe_psql('postgres', q{SELECT mals_log('b', 'awaited')});
+is($waiting->query_safe('SELECT 1'), "awaited\n1", 'a tail without shared memory');
+$waiting->quit;
 
 $_->stop for $node, $other;
 done_testing();

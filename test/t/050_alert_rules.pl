@@ -10,7 +10,7 @@ use Mals;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, q{synchronous_commit = on});
+my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, q{synchronous_commit = on}, q{deadlock_timeout = 10ms});
 
 # Waits until a query of the figures of a rule's alerts gives what is expected.
 sub fires
@@ -121,6 +121,22 @@ $node->poll_query_until('postgres', q{SELECT bool_and(finished_at < clock_timest
 my $turns = $node->safe_psql('postgres', q{SELECT max(started_at) FROM mals._jobs WHERE job IN ('alerts', 'deliver')});
 sleep 3;
 sql_is($node, q{SELECT max(started_at) FROM mals._jobs WHERE job IN ('alerts', 'deliver')}, $turns, 'no turn without entries');
+
+# What is committed while a job of the worker waits is not forgotten: here in a database where nothing else
+# would ever wake it. (A check for deadlocks would.)
+$node->safe_psql('postgres', q{CREATE DATABASE quiet});
+$node->safe_psql('quiet', q{CREATE EXTENSION mals});
+ok($node->poll_query_until('quiet', q{SELECT count(*) = 8 FROM mals._jobs}), 'all jobs had a turn');
+my $locker = $node->background_psql('quiet', on_error_stop => 1);
+$locker->query_safe(q{BEGIN; LOCK TABLE mals._jobs});
+$node->safe_psql('quiet', q{SELECT mals_alert_set('quiet', '')});
+ok($node->poll_query_until('quiet', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'quiet' AND wait_event_type = 'Lock'}),
+	'the worker waits within a job');
+$node->safe_psql('quiet', q{SELECT pg_sleep(0.1); SELECT mals_alert_test('quiet')});
+$locker->query_safe('COMMIT');
+$locker->quit;
+ok($node->poll_query_until('quiet', q{SELECT delivered_at IS NOT NULL FROM mals.alerts}), 'an alert that fired meanwhile is delivered');
+$node->safe_psql('postgres', q{DROP DATABASE quiet});
 
 # A rule that changes, and one that is dropped while its deliveries are due.
 $node->safe_psql('postgres', q{SELECT mals_alert_set('gone', '', channels => '[{"webhook": "http://127.0.0.1:1/"}]'); SELECT mals_alert_test('gone')});

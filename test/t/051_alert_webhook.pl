@@ -113,6 +113,27 @@ alert_has('status/404', q{delivered_at IS NULL AND last_error = 'channel 1 (webh
 sql_is($node, q{SELECT count(*), max(due_at) IS NULL FROM mals._alert_deliveries d JOIN mals.alerts a ON a.id = d.alert WHERE rule = 'status/404'}, '1|t', 'and is due no more');
 $node->safe_psql('postgres', q{ALTER DATABASE postgres RESET mals.alert_give_up});
 
+# Over TLS: to a host that the certificate is for, if somebody vouches for it.
+my @certificate = Receiver::certificate('DNS:localhost');
+SKIP:
+{
+	skip 'no openssl', 5 unless @certificate;
+	my $secure = Receiver->new('https', @certificate);
+	my $condition = q{last_error ~ 'SSL peer certificate'};
+
+	my %urls = (number => $secure->url('ok'), name => $secure->url('ok', 'localhost'));
+
+	$node->safe_psql('postgres', qq{SELECT mals_alert_set('$_', '', channels => '[{"webhook": "$urls{$_}"}]'); SELECT mals_alert_test('$_')}) for keys %urls;
+	alert_has($_, $condition, "$_: a certificate that nobody vouches for") for keys %urls;
+	$node->safe_psql('postgres', qq{ALTER SYSTEM SET mals.webhook_ca_file = '$certificate[0]'; SELECT pg_reload_conf()});
+	alert_has('name', 'delivered_at IS NOT NULL', 'one that is vouched for');
+	my $tries = $node->safe_psql('postgres', q{SELECT attempts FROM mals.alerts WHERE rule = 'number'});
+	alert_has('number', "$condition AND attempts > $tries + 1", 'but not for another host');
+	is(scalar($secure->received), 1, 'which got nothing');
+	$node->safe_psql('postgres', q{SELECT mals_alert_drop(name) FROM unnest('{number,name}'::text[]) name; ALTER SYSTEM RESET mals.webhook_ca_file; SELECT pg_reload_conf()});
+	$secure->stop;
+}
+
 # Hosts: private and link-local addresses are refused however they are written, others can be listed.
 my ($code, $out, $err);
 for my $host (qw(10.0.0.1 192.168.1.1 172.31.255.255 169.254.169.254 0.0.0.0 100.64.0.1 [fe80::1] [fd00::1] [::ffff:10.0.0.1] [::] 2886794753 0x0a000001))

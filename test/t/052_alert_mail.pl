@@ -1,6 +1,6 @@
 # Alerts by e-mail, with a mail server: the message, parsed; what cannot be
-# delivered; STARTTLS, with a certificate that is checked, and never a password
-# without it.
+# delivered; STARTTLS and SMTPS, with a certificate that is checked, and never a
+# password without them; secrets in the log.
 
 use strict;
 use warnings;
@@ -99,20 +99,33 @@ is(outcome('ops@example.com'), 'channel 1 (email): mals.smtp_url is not set', 'n
 set('mals.smtp_url', "smtp://user:p4ssword-of-mail\@127.0.0.1:$receiver->{port}");
 like(outcome('ops@example.com'), qr/^channel 1 \(email\): .*SSL/, 'no password without TLS');
 
-# A server with TLS, whose certificate the system does not know, and then the server of alerts does.
+# Servers with TLS, whose certificate the system does not know, and then the server of alerts does.
 my $dir = PostgreSQL::Test::Utils::tempdir;
+my @certificate = Receiver::certificate('DNS:localhost', 'IP:127.0.0.1');
 SKIP:
 {
-	skip 'no openssl', 3
-	  unless IPC::Run::run([ qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext), 'subjectAltName=DNS:localhost,IP:127.0.0.1',
-			'-keyout', "$dir/key", '-out', "$dir/certificate" ], '>&', '/dev/null');
-	my $secure = Receiver->new('smtp', "$dir/certificate", "$dir/key");
+	skip 'no openssl', 9 unless @certificate;
+	my $secure = Receiver->new('smtp', @certificate);
+	my $at = "127.0.0.1:$secure->{port}";
 
-	set('mals.smtp_url', "smtp://127.0.0.1:$secure->{port}");
+	set('mals.smtp_url', "smtp://$at");
 	like(outcome('ops@example.com'), qr/^channel 1 \(email\): SSL peer certificate/, 'a certificate that nobody vouches for');
-	set('mals.webhook_ca_file', "$dir/certificate");
+	set('mals.webhook_ca_file', $certificate[0]);
 	is(outcome('ops@example.com'), '', 'one that is known');
 	is(($secure->received)[-1]{tls}, JSON::PP::true(), 'by STARTTLS');
+	set('mals.smtp_url', "smtp://user:p4ssword-of-mail\@$at");
+	is(outcome('ops@example.com'), '', 'a user');
+	is(($secure->received)[-1]{user}, 'user', 'is known');
+	set('mals.smtp_url', "smtp://user:p4ssword-of-others\@$at");
+	like(outcome('ops@example.com'), qr/^channel 1 \(email\): .*\(SMTP 535\)$/, 'with this password only');
+	$secure->stop;
+
+	$secure = Receiver->new('smtps', @certificate);
+	set('mals.smtp_url', "smtps://user:p4ssword-of-mail\@127.0.0.1:$secure->{port}");
+	is(outcome('ops@example.com'), '', 'TLS from the beginning');
+	is_deeply([ @{ ($secure->received)[-1] }{qw(tls user)} ], [ JSON::PP::true(), 'user' ], 'it is, with the user');
+	set('mals.webhook_ca_file', '');
+	like(outcome('ops@example.com'), qr/^channel 1 \(email\): SSL peer certificate/, 'and the certificate is checked');
 	$secure->stop;
 }
 

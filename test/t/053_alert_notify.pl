@@ -1,5 +1,5 @@
 # NOTIFY mals_alert, heard by another connection: one object an alert, no more than
-# one in 250 ms, each under 8000 bytes and whole.
+# one in 250 ms, each under 8000 bytes and whole; in a storm many alerts in one.
 
 use strict;
 use warnings;
@@ -79,6 +79,28 @@ my @tests = wait_for(1);
 is_deeply([ map { $_->{state} } @tests ], ['test'], 'a test alert');
 is($tests[0]{entry}, undef, 'has no entry');
 is(scalar(heard()), 0, 'what was rolled back fires nothing');
+
+# A storm: thousands of new events at once. All fire, without another entry, and all are told of, of those
+# that wait many by their ids in one notification; which fits, however long names are.
+my $name = q{repeat(E'"\\\\', 64)};
+$node->safe_psql('postgres', qq{SELECT mals_alert_drop('one'), mals_alert_set($name, 'level:error', on_state => 'new');
+	SELECT mals_log(repeat(E'\\x02', 64), word || ' fell, so ' || word || ' is down: ' || repeat('"', 3000), 'error')
+	  FROM (SELECT translate(md5(i::text), '0123456789', 'ghijklmnop') AS word FROM generate_series(1, 2500) i) w});
+my (%told, @payloads);
+for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	my @new = heard();
+
+	push @payloads, @new;
+	$told{$_}++ for map { ($_->{id}, @{ $_->{others} // [] }) } @new;
+	last if keys %told >= 2500;
+	select undef, undef, undef, 0.1;
+}
+is(scalar(grep { $_ == 1 } values %told), 2500, 'each alert of a storm is told of once');
+cmp_ok(scalar(@payloads), '<', 100, 'in few notifications');
+is(scalar(grep { $_->{entry}{level} eq 'error' } @payloads), scalar(@payloads), 'that have the entry of one');
+sql_is($node, qq{SELECT count(*), count(DISTINCT fingerprint), sum(count) FROM mals.alerts WHERE state = 'new' AND delivered_at IS NOT NULL AND id IN ('} . join(q{','}, keys %told) . q{')},
+	'2500|2500|2500', 'the same as mals.alerts');
 
 $listener->quit;
 $node->stop;
