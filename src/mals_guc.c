@@ -97,15 +97,17 @@ static const struct config_enum_entry partition_intervals[] = {
 };
 
 static const struct config_enum_entry capture_levels[] = {
-	{"off", MALS_CAPTURE_OFF, false},
-	{"trace", MALS_LEVEL_TRACE, false},
-	{"debug", MALS_LEVEL_DEBUG, false},
-	{"info", MALS_LEVEL_INFO, false},
-	{"warn", MALS_LEVEL_WARN, false},
-	{"warning", MALS_LEVEL_WARN, true},
-	{"error", MALS_LEVEL_ERROR, false},
-	{"critical", MALS_LEVEL_CRITICAL, false},
-	{NULL, 0, false},
+	{"off", MALS_CAPTURE_OFF, false},         {"trace", MALS_LEVEL_TRACE, false},
+	{"debug", MALS_LEVEL_DEBUG, false},       {"info", MALS_LEVEL_INFO, false},
+	{"warn", MALS_LEVEL_WARN, false},         {"error", MALS_LEVEL_ERROR, false},
+	{"critical", MALS_LEVEL_CRITICAL, false}, {"dbg", MALS_LEVEL_DEBUG, true},
+	{"verbose", MALS_LEVEL_DEBUG, true},      {"notice", MALS_LEVEL_INFO, true},
+	{"log", MALS_LEVEL_INFO, true},           {"information", MALS_LEVEL_INFO, true},
+	{"warning", MALS_LEVEL_WARN, true},       {"err", MALS_LEVEL_ERROR, true},
+	{"severe", MALS_LEVEL_ERROR, true},       {"fatal", MALS_LEVEL_CRITICAL, true},
+	{"panic", MALS_LEVEL_CRITICAL, true},     {"crit", MALS_LEVEL_CRITICAL, true},
+	{"alert", MALS_LEVEL_CRITICAL, true},     {"emerg", MALS_LEVEL_CRITICAL, true},
+	{"emergency", MALS_LEVEL_CRITICAL, true}, {NULL, 0, false},
 };
 
 static const struct config_enum_entry write_modes[] = {

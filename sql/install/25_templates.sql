@@ -72,6 +72,13 @@ CREATE TABLE mals.error_status (
 );
 COMMENT ON TABLE mals.error_status IS
   'What was done about groups: resolved (covers the entries of the group up to resolved_at) and ignored (until a time, or for good). Written by mals_resolve_error, mals_ignore_error, mals_reopen_error.';
+COMMENT ON COLUMN mals.error_status.fingerprint IS 'The group.';
+COMMENT ON COLUMN mals.error_status.resolved_at IS 'Its entries up to this time are resolved, also those that arrive later; NULL: it is not resolved.';
+COMMENT ON COLUMN mals.error_status.resolved_by IS 'Who resolved it.';
+COMMENT ON COLUMN mals.error_status.note IS 'What was said when it was resolved.';
+COMMENT ON COLUMN mals.error_status.ignored_at IS 'When it was ignored; NULL: it is not ignored.';
+COMMENT ON COLUMN mals.error_status.ignored_until IS 'Until when it is ignored; NULL: for good.';
+COMMENT ON COLUMN mals.error_status.ignored_by IS 'Who had it ignored.';
 
 -- Row security shows bound users no groups, but what was done about them holds for all.
 CREATE FUNCTION mals._status_of(fingerprint bigint) RETURNS mals.error_status

@@ -54,6 +54,11 @@ CREATE TABLE mals.resolutions (
   note        text
 );
 COMMENT ON TABLE mals.resolutions IS 'Entries that were resolved or opened again, by mals_resolve and its kin.';
+COMMENT ON COLUMN mals.resolutions.entry_id IS 'The entry.';
+COMMENT ON COLUMN mals.resolutions.resolved IS 'Whether it was resolved or, last, opened again; either overrides its group''s resolution.';
+COMMENT ON COLUMN mals.resolutions.resolved_at IS 'When that was done.';
+COMMENT ON COLUMN mals.resolutions.resolved_by IS 'Who did it.';
+COMMENT ON COLUMN mals.resolutions.note IS 'What was said about it.';
 SELECT pg_catalog.pg_extension_config_dump('mals.resolutions', '');
 
 -- Retries of entries whose own id the clock rule refused: the sender's id

@@ -53,7 +53,7 @@ AS $$ SELECT mals._partition_table(name) || mals._partition_indexes(name) $$;
 COMMENT ON FUNCTION mals._partition_ddl(text) IS 'The statements that make an empty partition, not yet attached.';
 
 CREATE FUNCTION mals_make_partitions(from_ts timestamptz, to_ts timestamptz) RETURNS int
-  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+  LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_make_partitions(timestamptz, timestamptz) IS
-  'Makes the missing partitions for entries of from_ts (inclusive) to to_ts (exclusive), mals.partition_interval each, and returns how many it made. Partitions are committed by a background worker: they stay when the caller rolls back. Errors: 22023 for infinite times, an end before the start, or more partitions than mals.max_partitions; 55000 if no worker could make them.';
+  'Makes the missing partitions for entries of from_ts (inclusive) to to_ts (exclusive), mals.partition_interval each, and returns how many it made. Partitions are committed by a background worker: they stay when the caller rolls back. Errors: 22004 for NULL; 22023 for times that no id can hold (infinite, before 1970), an end before the start, or more partitions than mals.max_partitions; 55000 if no worker could make them.';

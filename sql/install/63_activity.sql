@@ -38,6 +38,10 @@ BEGIN
   WITH events AS (
     SELECT l.metadata->>'task_id' AS task, l.agent_id AS agent, l.ts, l.id, l.category,
            l.category IN ('task_started', 'task_processing') AS is_start,
+           -- an attempt may be told of twice: it was started, and is being worked on
+           l.category = 'task_started'
+             OR l.category = 'task_processing' AND lag(l.category) OVER (
+                  PARTITION BY l.metadata->>'task_id' ORDER BY l.ts, l.id) IS DISTINCT FROM 'task_started' AS is_attempt,
            CASE WHEN l.category = 'task_failed'
                 THEN COALESCE(l.metadata->>'error', l.metadata #>> '{exception,message}', l.message) END AS error
       FROM mals.entries l
@@ -48,8 +52,7 @@ BEGIN
            (array_agg(e.category ORDER BY e.ts DESC, e.id DESC))[1] AS latest,
            (array_agg(e.error ORDER BY e.ts DESC, e.id DESC))[1] AS error,
            min(e.ts) FILTER (WHERE e.is_start) AS started, max(e.ts) AS seen,
-           greatest(count(*) FILTER (WHERE e.category = 'task_started'),
-                    count(*) FILTER (WHERE e.category = 'task_processing')) AS attempts
+           count(*) FILTER (WHERE e.is_attempt) AS attempts
       FROM events e GROUP BY 1),
   states AS (
     SELECT t.*, CASE t.latest WHEN 'task_received' THEN 'received' WHEN 'task_completed' THEN 'completed'
@@ -62,7 +65,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION mals_tasks(timestamptz, timestamptz) IS
-  'The tasks that agents worked on in [since, until) (default: the last 24 hours), latest first. A task is what entries with the same metadata.task_id and category task_received, task_started, task_processing, task_completed or task_failed tell: agent_id (who started it last), state (received, processing, completed or failed: what the latest of them says), started_at (the first start), finished_at (if completed or failed), duration_ms between these, attempts (how often it was started), error (if failed: metadata.error, metadata.exception.message or the message). Only entries within the window count.';
+  'The tasks that agents worked on in [since, until) (default: the last 24 hours), latest first. A task is what entries with the same metadata.task_id and category task_received, task_started, task_processing, task_completed or task_failed tell: agent_id (who started it last), state (received, processing, completed or failed: what the latest of them says), started_at (the first start), finished_at (if completed or failed), duration_ms between these, attempts (how often it was started; task_processing right after task_started is the same attempt), error (if failed: metadata.error, metadata.exception.message or the message). Only entries within the window count.';
 
 CREATE FUNCTION mals_sessions(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS TABLE (
   session_key text, agents text[], started_at timestamptz, ended_at timestamptz, duration interval,
@@ -97,7 +100,8 @@ COMMENT ON FUNCTION mals_sessions(timestamptz, timestamptz) IS
 CREATE FUNCTION mals._utilization(since timestamptz, until timestamptz, width interval) RETURNS TABLE (
   agent_id text, bucket timestamptz, total_s float8, active_s float8, busy_s float8, idle_s float8,
   utilization_percent float8)
-  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  -- a day is 24 hours wherever the session is
+  LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
 #variable_conflict use_column
 DECLARE

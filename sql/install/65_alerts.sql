@@ -198,7 +198,7 @@ CREATE FUNCTION mals._expire_alerts() RETURNS bigint
   LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
   WITH expired AS (
-    SELECT clock_timestamp() - COALESCE(NULLIF(current_setting('mals.alert_retention', true), ''), '90 days')::interval AS at),
+    SELECT clock_timestamp() - mals._maintenance_setting('mals.alert_retention')::interval AS at),
   agents AS (
     DELETE FROM mals._alert_seen WHERE agent_id <> '' AND last_seen < (SELECT at FROM expired)),
   alerts AS (

@@ -11,6 +11,12 @@ CREATE TABLE mals.retention_policies (
 );
 COMMENT ON TABLE mals.retention_policies IS
   'How long entries of an agent, a category, a level (NULL: any) are kept; keep NULL is for ever. Of those that match an entry the most specific counts: one that names the agent, then the category, then the level; else mals.retention. Written by mals_set_retention and mals_drop_retention.';
+COMMENT ON COLUMN mals.retention_policies.agent_id IS 'Entries of this agent; NULL: of any.';
+COMMENT ON COLUMN mals.retention_policies.category IS 'Entries of this category; NULL: of any, and of none.';
+COMMENT ON COLUMN mals.retention_policies.level IS 'Entries of exactly this level; NULL: of any.';
+COMMENT ON COLUMN mals.retention_policies.keep IS 'How long they are kept; NULL: for ever.';
+COMMENT ON COLUMN mals.retention_policies.set_at IS 'When the policy was set.';
+COMMENT ON COLUMN mals.retention_policies.set_by IS 'Who set it.';
 SELECT pg_catalog.pg_extension_config_dump('mals.retention_policies', '');
 
 -- What maintenance knows of partitions; not dumped, as it can be found out again.
@@ -219,7 +225,7 @@ CREATE FUNCTION mals_prune(older_than interval DEFAULT NULL, dry_run boolean DEF
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
   AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_prune(interval, boolean) IS
-  'Removes every entry that is due and returns how many. Without older_than: by mals.retention, the policies of mals_set_retention and mals.max_size. With it: entries older than that, but for those that a policy keeps for ever, unresolved errors under mals.keep_unresolved, and restored ones. dry_run only counts. Removal is done by a background worker and is not undone when the caller rolls back; it waits for transactions that read entries, and can be cancelled: what was removed by then stays so, and nothing is left by half. In a transaction that has used mals.entries it deletes the entries there and then instead. Without a free worker slot it removes from one partition a call, and not within a transaction block (55000). Errors: 22023 for an older_than that is not more than zero.';
+  'Removes every entry that is due and returns how many. Without older_than: by mals.retention, the policies of mals_set_retention and mals.max_size. With it: entries older than that, but for those that a policy keeps for ever, unresolved errors under mals.keep_unresolved, and restored ones. dry_run only counts. Removal is done by a background worker and is not undone when the caller rolls back; it waits for transactions that read entries, and can be cancelled: what was removed by then stays so, and nothing is left by half. In a transaction that has used mals.entries it deletes the entries there and then instead. Without a free worker slot it removes from one partition a call, and not within a transaction block (55000). Errors: 22023 for an older_than that is not more than zero or over 1000 years; 22004 for a dry_run that is NULL; 58030 if a partition could not be archived.';
 
 CREATE FUNCTION mals_maintain() RETURNS jsonb
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
@@ -302,7 +308,7 @@ AS $$
     DELETE FROM mals.dead_letters WHERE at < LEAST(oldest, now() - interval '90 days') RETURNING 1),
   audit AS (
     DELETE FROM mals.audit
-     WHERE at < now() - COALESCE(NULLIF(current_setting('mals.audit_retention', true), ''), '2 years')::interval
+     WHERE at < now() - mals._maintenance_setting('mals.audit_retention')::interval
     RETURNING 1)
   SELECT (SELECT count(*) FROM letters) + (SELECT count(*) FROM audit)
 $$;

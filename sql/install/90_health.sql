@@ -10,7 +10,7 @@ CREATE FUNCTION mals_health() RETURNS jsonb
 AS $$
   WITH extension AS (SELECT extversion FROM pg_extension WHERE extname = 'mals'),
   parts AS (
-    SELECT c.oid, c.relname, c.reltuples
+    SELECT c.oid
       FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
      WHERE i.inhparent = 'mals.entries'::regclass),
   warnings AS (
@@ -49,10 +49,10 @@ AS $$
     'last_maintenance', (SELECT max(finished_at) FROM mals._jobs WHERE failures = 0),
     -- of all entries: not for roles that are bound to agents
     'entries_estimate', CASE WHEN NOT mals._is_caller_bound()
-                             THEN (SELECT COALESCE(sum(greatest(reltuples, 0))::bigint, 0) FROM parts) END,
+                             THEN (SELECT COALESCE(sum(p.entries), 0)::bigint FROM mals.partitions p WHERE p.state <> 'detached') END,
     'oldest_ts', CASE WHEN NOT mals._is_caller_bound() THEN (SELECT min(ts) FROM mals.entries) END,
     'newest_ts', CASE WHEN NOT mals._is_caller_bound() THEN (SELECT max(ts) FROM mals.entries) END,
     'warnings', (SELECT COALESCE(jsonb_agg(warning), '[]') FROM warnings))
 $$;
 COMMENT ON FUNCTION mals_health() IS
-  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring (of mals.write_mode autonomous and async: size and used in bytes, queued units, the writer''s pid, and since the server started entries, flushes, waits, timeouts, dead_letters, captured and uncaptured messages of the server, suppressed entries; null without shared_preload_libraries), last_maintenance, entries_estimate (from the planner''s statistics), oldest_ts, newest_ts (these three null for roles that are bound to agents), warnings (texts that say what to do).';
+  'How mals is, as JSON; anyone may call it: status (ok or degraded), db, version (of the extension), library_version, workers, ring (of mals.write_mode autonomous and async: size and used in bytes, queued units, the writer''s pid, and since the server started entries, flushes, waits, timeouts, dead_letters, captured and uncaptured messages of the server, suppressed entries; null without shared_preload_libraries), last_maintenance (when the worker ended a job well, or mals_maintain ended), entries_estimate (from the server''s statistics), oldest_ts, newest_ts (these three null for roles that are bound to agents), warnings (texts that say what to do).';

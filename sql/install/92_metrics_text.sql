@@ -52,7 +52,7 @@ AS $$
          jsonb_build_object('part', CASE WHEN is_entries THEN 'entries' ELSE 'other' END), sum(pg_total_relation_size(oid))
     FROM tables GROUP BY is_entries
   UNION ALL
-  SELECT 'mals_entries_estimate', 'gauge', 'Entries that are stored, from the planner''s statistics.',
+  SELECT 'mals_entries_estimate', 'gauge', 'Entries that are stored, from the server''s statistics.',
          '{}', (h->>'entries_estimate')::float8 FROM health
   UNION ALL
   SELECT 'mals_entries_total', 'counter',

@@ -59,15 +59,21 @@ run(const char *sql, int nargs, Datum *args, const char *nulls)
 	return mals_run_with(sql, nargs, types, args, nulls);
 }
 
-/* Reads a fingerprint argument and gives its group. Connects to SPI. */
+/* Reads a fingerprint argument. */
+static Datum
+fingerprint_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		mals_error_missing(name, "Give a fingerprint, as mals_errors or mals_patterns shows it.");
+	return PG_GETARG_DATUM(n);
+}
+
+/* Reads a fingerprint argument and gives its group. */
 static int64
 group_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	Datum fingerprint;
+	Datum fingerprint = fingerprint_argument(fcinfo, n, name);
 
-	if (PG_ARGISNULL(n))
-		mals_error_missing(name, "Give a fingerprint, as mals_errors or mals_patterns shows it.");
-	fingerprint = PG_GETARG_DATUM(n);
 	if (run(find_group, 1, &fingerprint, NULL) == 0)
 		ereport(ERROR, errcode(ERRCODE_NO_DATA_FOUND),
 				errmsg("%s: no entry with fingerprint %lld was ever seen", name,
@@ -133,9 +139,10 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 	MalsAudit row = {.action = "ignore_error", .entries = -1};
 	MalsCaller caller;
 	Datum args[3];
+	bool for_good = PG_ARGISNULL(1) || TIMESTAMP_IS_NOEND(PG_GETARG_TIMESTAMPTZ(1));
 	bool changed;
 
-	if (!PG_ARGISNULL(1) && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
+	if (!for_good && PG_GETARG_TIMESTAMPTZ(1) <= GetCurrentTimestamp())
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("until has passed already"),
 				errhint("Give a time to come, or leave it out to ignore the group for good."));
 	mals_begin_as_owner(&caller, "mals_ignore_error()");
@@ -143,16 +150,15 @@ mals_ignore_error(PG_FUNCTION_ARGS)
 	args[0] = Int64GetDatum(group_argument(fcinfo, 0, "fingerprint"));
 	args[1] = PG_GETARG_DATUM(1);
 	args[2] = name_argument(fcinfo, 2, "ignored_by");
-	changed = run(ignore, 3, args, PG_ARGISNULL(1) ? " n " : NULL) > 0;
+	changed = run(ignore, 3, args, for_good ? " n " : NULL) > 0;
 	if (changed)
 	{
 		row.detail[0] = "fingerprint";
 		row.detail[1] = number_text(DatumGetInt64(args[0]));
 		row.detail[2] = "by";
 		row.detail[3] = TextDatumGetCString(args[2]);
-		row.detail[4] = PG_ARGISNULL(1) ? NULL : "until";
-		row.detail[5] =
-			PG_ARGISNULL(1) ? NULL : pstrdup(timestamptz_to_str(DatumGetTimestampTz(args[1])));
+		row.detail[4] = for_good ? NULL : "until";
+		row.detail[5] = for_good ? NULL : pstrdup(timestamptz_to_str(DatumGetTimestampTz(args[1])));
 		mals_audit(&caller, &row);
 	}
 	mals_end_as_owner(&caller);
@@ -193,10 +199,10 @@ mals_merge_groups(PG_FUNCTION_ARGS)
 	bool changed;
 
 	mals_begin_as_owner(&caller, "mals_merge_groups()");
+	args[0] = fingerprint_argument(fcinfo, 0, "a");
+	args[1] = fingerprint_argument(fcinfo, 1, "b");
 	(void) mals_fold_sights();
 	changed = group_argument(fcinfo, 0, "a") != group_argument(fcinfo, 1, "b");
-	args[0] = PG_GETARG_DATUM(0);
-	args[1] = PG_GETARG_DATUM(1);
 	if (changed)
 		mals_run_with("INSERT INTO mals._hand_merges VALUES (least($1, $2), greatest($1, $2))"
 					  " ON CONFLICT DO NOTHING",

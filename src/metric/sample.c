@@ -127,7 +127,7 @@ check_kind(const char *name, const char *kind)
 
 	if (known != NULL && strcmp(known, kind) != 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("metric \"%s\" is a %s, not a %s", name, known, kind),
+				errmsg("name: metric \"%s\" is a %s, not a %s", name, known, kind),
 				errhint("Choose another name: the kind of a metric does not change."));
 	if (known != NULL)
 		return true;

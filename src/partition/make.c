@@ -557,19 +557,26 @@ mals_partition_make(TimestampTz ts)
 	return place;
 }
 
+/* Reads an argument that is a time of entries. */
+static TimestampTz
+time_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		mals_error_missing(name, "Give the time span that entries are expected for.");
+	if (!mals_uuid_holds(PG_GETARG_TIMESTAMPTZ(n)))
+		mals_error_range(name, "Give a finite time that the id of an entry can hold, after 1970.");
+	return PG_GETARG_TIMESTAMPTZ(n);
+}
+
 /* SQL: makes the partitions of a time span. */
 Datum
 mals_make_partitions(PG_FUNCTION_ARGS)
 {
-	TimestampTz from = PG_GETARG_TIMESTAMPTZ(0);
-	TimestampTz to = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz from = time_argument(fcinfo, 0, "from_ts");
+	TimestampTz to = time_argument(fcinfo, 1, "to_ts");
 	Relation entries;
 	int count;
 
-	if (!mals_uuid_holds(from) || !mals_uuid_holds(to))
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("from_ts and to_ts must be finite times after 1970"),
-				errhint("Give the time span that entries are expected for."));
 	if (from > to)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("from_ts must not be after to_ts"),

@@ -337,7 +337,8 @@ restore_line(Restore *restore, const StringInfo line)
 	json = pg_any_to_server(line->data, line->len, restore->manifest.encoding);
 	if (strlen(line->data) != line->len)
 		ereport(ERROR, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				errmsg("invalid byte 0 in a line"));
+				errmsg("invalid byte 0 in a line"),
+				errhint("Each line of an archive is one JSON object, as mals wrote it."));
 	arg = CStringGetTextDatum(json);
 	if (execute(restore->read_line, &arg, NULL, true) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read a line");

@@ -9,6 +9,7 @@
 #include "mals_errors.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -20,6 +21,16 @@
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(mals_maintain);
+
+/* Keeps that it was done, as the worker does of its jobs. */
+static void
+note(TimestampTz started)
+{
+	Oid type = TIMESTAMPTZOID;
+	Datum arg = TimestampTzGetDatum(started);
+
+	mals_run_with("SELECT mals._note_job('maintain', $1, 0, NULL)", 1, &type, &arg, NULL);
+}
 
 /* SQL: does the maintenance that is due. */
 Datum
@@ -57,6 +68,7 @@ mals_maintain(PG_FUNCTION_ARGS)
 	samples = mals_run_int64("SELECT mals._fold_metrics()");
 	counted = mals_run_int64("SELECT mals._count_entries()");
 	expired = mals_run_int64("SELECT mals._expire()");
+	note(request.at);
 	SPI_finish();
 	mals_become_caller(&caller);
 	PG_RETURN_DATUM(DirectFunctionCall1(

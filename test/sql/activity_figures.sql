@@ -13,6 +13,8 @@ INSERT INTO mals.logs (ts, agent_id, level, message, category, metadata)
       (3, 'hand', 'info', 'going', 'task_processing', '{"task_id": "plain"}'), (5, 'hand', 'info', 'done', 'task_completed', '{"task_id": "plain"}'),
       (1, 'hand', 'info', 'go', 'task_started', '{"task_id": "again"}'), (2, 'hand', 'error', 'no', 'task_failed', '{"task_id": "again", "error": "first"}'),
       (3, 'foot', 'info', 'go', 'task_started', '{"task_id": "again"}'), (4.5, 'foot', 'info', 'done', 'task_completed', '{"task_id": "again"}'),
+      (1, 'hand', 'info', 'go', 'task_started', '{"task_id": "otherwise"}'), (2, 'hand', 'error', 'no', 'task_failed', '{"task_id": "otherwise"}'),
+      (3, 'foot', 'info', 'at it', 'task_processing', '{"task_id": "otherwise"}'), (5, 'foot', 'info', 'done', 'task_completed', '{"task_id": "otherwise"}'),
       (6, 'hand', 'info', 'go', 'task_processing', '{"task_id": 7}'),
       (6, 'hand', 'info', 'go', 'task_started', '{"task_id": "error"}'), (7, 'hand', 'error', 'msg', 'task_failed', '{"task_id": "error", "error": "why"}'),
       (6, 'hand', 'info', 'go', 'task_started', '{"task_id": "raised"}'), (7, 'hand', 'error', 'msg', 'task_failed', '{"task_id": "raised", "exception": {"message": "boom"}}'),
@@ -67,6 +69,10 @@ SELECT width, count(*), bool_and((u.total_s, u.active_s, u.busy_s) = (t.n, t.act
   FULL JOIN LATERAL (SELECT agent, date_bin(width, second, '2000-01-01 00:00Z') AS b, count(*) AS n, count(*) FILTER (WHERE busy) AS busy, count(*) FILTER (WHERE active) AS active FROM truth GROUP BY 1, 2) t
     ON u.agent_id = t.agent AND u.bucket = t.b
   GROUP BY 1 ORDER BY 1;
+-- a day is 24 hours in UTC, also where the session's clocks go forward or back
+SET LOCAL timezone = 'America/New_York';
+SELECT count(*), bool_and(extract(epoch FROM bucket) % 86400 = 0 AND total_s = 86400) AS days FROM mals_utilization('2021-03-10Z', '2021-04-02Z', '1 day');
+SET LOCAL timezone = 'UTC';
 -- an agent with nothing but a log entry, one that works since yesterday, none at all
 INSERT INTO mals.logs (ts, agent_id, message, category, metadata) VALUES ('2021-05-02 12:00Z', 'u-idle', 'x', NULL, '{}'), ('2021-05-01 23:00Z', 'u-long', 'x', 'experiment_start', '{"experiment_id": 1}');
 SELECT * FROM mals_utilization('2021-05-02', '2021-05-03');

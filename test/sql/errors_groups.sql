@@ -104,7 +104,7 @@ SELECT count(*) = :entries AS unresolved FROM mals.logs WHERE fingerprint = :dis
 SELECT resolved FROM mals.logs WHERE id = :'regression';
 
 -- ignore
-SELECT mals_ignore_error(:disk, '2100-01-01') AS ignored, mals_ignore_error(:disk, '2100-01-01') AS again, mals_ignore_error(:disk) AS for_good;
+SELECT mals_ignore_error(:disk, '2100-01-01') AS ignored, mals_ignore_error(:disk, '2100-01-01') AS again, mals_ignore_error(:disk) AS for_good, mals_ignore_error(:disk, 'infinity') AS for_good_again;
 SELECT status FROM mals_errors('2026-03-01', NULL, '2026-03-05') WHERE fingerprint = :disk;
 SELECT mals_reopen_error(:disk);
 
@@ -164,6 +164,8 @@ SELECT mals_resolve_error(1, '');
 SELECT mals_ignore_error(1, '2020-01-01');
 SELECT mals_reopen_error(1);
 SELECT mals_merge_groups(1, NULL);
+SELECT mals_merge_groups(NULL, 1);
+SELECT mals_merge_groups(1, 2);
 SELECT mals_split_group(1);
 SELECT mals_errors(recurring_min => 0);
 SELECT mals_errors(since => '-infinity');

@@ -207,6 +207,35 @@ SELECT mals_log('back', 'Entry 7') IS NOT NULL AS logged;
 SELECT count(*) FROM mals.templates WHERE template ~ 'Entry';
 SELECT pg_temp.load() > 0 AS loaded;
 
+-- Maintenance goes by the settings of the file and of the database, not by those of the session
+SELECT mals_set_retention('1 hour', 'trace'), mals_drop_retention('trace');
+INSERT INTO mals.alerts (fired_at, rule, count, state) VALUES (now() - interval '1 day', 'retention test', 1, 'test');
+SELECT mals_prune(dry_run => true) AS due \gset
+SET mals.audit_retention = '1 microsecond';
+SET mals.alert_retention = '1 hour';
+SET mals.retention = '1 minute';
+TRUNCATE mals._expiry;
+SELECT mals_prune(dry_run => true) = :due AS same, mals_maintain() IS NOT NULL AS maintained;
+RESET mals.retention;
+RESET mals.audit_retention;
+RESET mals.alert_retention;
+SELECT (SELECT count(*) FROM mals.audit WHERE action = 'drop_retention' AND detail->>'level' = 'trace') > 0 AS audit,
+       (SELECT count(*) FROM mals.alerts WHERE rule = 'retention test') AS alerts;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET mals.alert_retention = ''1 hour''', current_database()); END $$;
+TRUNCATE mals._expiry;
+SELECT mals_maintain() IS NOT NULL AS maintained;
+SELECT count(*) AS alerts FROM mals.alerts WHERE rule = 'retention test';
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET mals.alert_retention', current_database()); END $$;
+
+-- mals_health tells of it
+SELECT clock_timestamp() AS begun \gset
+SELECT mals_maintain() IS NOT NULL AS maintained;
+SELECT (mals_health() ->> 'last_maintenance')::timestamptz >= :'begun' AS is_known;
+-- A partition that was never analysed has entries all the same
+SELECT count(*) AS stored FROM mals.entries \gset
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT :stored > 0 AND (mals_health() ->> 'entries_estimate')::bigint BETWEEN :stored / 2 AND :stored * 2 AS estimate;
+
 -- Who may
 CREATE ROLE mals_test_retention;
 SELECT mals_grant('mals_test_retention', 'admin');

@@ -110,5 +110,17 @@ sql_is($node, qq{SELECT count(*) BETWEEN 5 AND 100 $entries AND agent_id = 'loop
 is($before, $node->safe_psql('postgres', qq{SELECT count(*) $entries AND message NOT LIKE 'flood%' AND agent_id <> 'loop'}),
 	'nothing of other databases, and nothing of its own');
 
+# a level has all the names that it has elsewhere
+sub captures_from
+{
+	my ($name) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET mals.capture_server_log = '$name'");
+	return $node->safe_psql('postgres', "SELECT setting FROM pg_file_settings WHERE name = 'mals.capture_server_log' AND error IS NULL AND sourcefile LIKE '%auto.conf'");
+}
+is(captures_from($_), $_, "level $_") for qw(DBG Verbose notice LOG information WARNING err severe FATAL panic crit alert emerg emergency);
+is(($node->psql('postgres', q{ALTER SYSTEM SET mals.capture_server_log = 'loud'}))[0], 3, 'no level');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET mals.capture_server_log');
+
 $node->stop;
 done_testing();
