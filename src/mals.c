@@ -5,6 +5,7 @@
  */
 #include "mals_errors.h"
 
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -24,6 +25,7 @@ PG_FUNCTION_INFO_V1(mals_version);
 void _PG_init(void);
 
 static emit_log_hook_type next_emit_log = NULL;
+static ExecutorFinish_hook_type next_executor_finish = NULL;
 static object_access_hook_type next_object_access = NULL;
 static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
@@ -57,6 +59,13 @@ emit_log(ErrorData *message)
 		next_emit_log(message);
 	if (message->output_to_server)
 		mals_capture(message);
+}
+
+static void
+executor_finish(QueryDesc *query)
+{
+	(next_executor_finish ? next_executor_finish : standard_ExecutorFinish)(query);
+	mals_write_finish(query->estate);
 }
 
 static void
@@ -108,6 +117,8 @@ _PG_init(void)
 		next_utility = ProcessUtility_hook;
 		ProcessUtility_hook = process_utility;
 	}
+	next_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = executor_finish;
 	next_object_access = object_access_hook;
 	object_access_hook = object_access;
 }

@@ -9,6 +9,7 @@
  */
 #include "mals_errors.h"
 
+#include "access/parallel.h"
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -85,6 +86,8 @@ static bool has_trace_id = false;
 static pg_uuid_t parent_id;
 static pg_uuid_t trace_id;
 static int64 max_past;
+
+static bool defining = false; /* mals_guc_init is at work */
 
 static const struct config_enum_entry partition_intervals[] = {
 	{"1 hour", MALS_PARTITION_HOUR, false},
@@ -321,16 +324,45 @@ assign_context(const char *value, void *extra)
 	context_object = NULL;
 }
 
-/* Refuses what needs shared memory where there is none. */
+#define NEEDS_PRELOAD "%s needs mals in shared_preload_libraries"
+#define PRELOAD_HINT "Add mals to shared_preload_libraries and restart the server."
+
+/*
+ * Refuses what needs shared memory where there is none. Of what a session has
+ * set before it loaded the library the server could only warn: that is refused
+ * when the session logs. A parallel worker takes what its leader has.
+ */
 static bool
-check_preloaded(const char *what)
+check_preloaded(const char *what, GucSource source)
 {
-	if (mals_shared != NULL || process_shared_preload_libraries_in_progress)
+	if (mals_shared != NULL || process_shared_preload_libraries_in_progress ||
+		(defining && source >= PGC_S_CLIENT) || InitializingParallelWorker)
 		return true;
 	GUC_check_errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
-	GUC_check_errmsg("%s needs mals in shared_preload_libraries", what);
-	GUC_check_errhint("Add mals to shared_preload_libraries and restart the server.");
+	GUC_check_errmsg(NEEDS_PRELOAD, what);
+	GUC_check_errhint(PRELOAD_HINT);
 	return false;
+}
+
+/* Names a mals.write_mode for messages. */
+static const char *
+write_mode_setting(int mode)
+{
+	return mode == MALS_WRITE_ASYNC ? "mals.write_mode = async" : "mals.write_mode = autonomous";
+}
+
+void
+mals_require_preload(void)
+{
+	const char *what = mals_write_mode != MALS_WRITE_TRANSACTIONAL
+						   ? write_mode_setting(mals_write_mode)
+					   : mals_rate_limit != 0   ? "mals.rate_limit"
+					   : mals_repeat_limit != 0 ? "mals.repeat_limit"
+												: NULL;
+
+	if (what != NULL && mals_shared == NULL)
+		ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg(NEEDS_PRELOAD, what), errhint(PRELOAD_HINT));
 }
 
 static void
@@ -417,20 +449,19 @@ static bool
 check_write_mode(int *value, void **extra, GucSource guc_source)
 {
 	return *value == MALS_WRITE_TRANSACTIONAL ||
-		   check_preloaded(*value == MALS_WRITE_ASYNC ? "mals.write_mode = async"
-													  : "mals.write_mode = autonomous");
+		   check_preloaded(write_mode_setting(*value), guc_source);
 }
 
 static bool
 check_rate_limit(int *value, void **extra, GucSource guc_source)
 {
-	return *value == 0 || check_preloaded("mals.rate_limit");
+	return *value == 0 || check_preloaded("mals.rate_limit", guc_source);
 }
 
 static bool
 check_repeat_limit(int *value, void **extra, GucSource guc_source)
 {
-	return *value == 0 || check_preloaded("mals.repeat_limit");
+	return *value == 0 || check_preloaded("mals.repeat_limit", guc_source);
 }
 
 static bool
@@ -533,6 +564,7 @@ define_secret(const char *name, const char *description, char **nothing, GucStri
 void
 mals_guc_init(void)
 {
+	defining = true;
 	define_text("mals.agent_id", "Agent of entries that name none.", &mals_agent_id, "",
 				PGC_USERSET, NULL, NULL);
 	define_text("mals.alert_give_up",
@@ -654,4 +686,5 @@ mals_guc_init(void)
 							NULL, &mals_write_timeout, 30 * 1000, 0, INT_MAX, PGC_USERSET,
 							GUC_UNIT_MS, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("mals");
+	defining = false;
 }

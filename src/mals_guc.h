@@ -48,6 +48,9 @@ extern int mals_ring_size;      /* kilobytes */
 extern int mals_rate_limit;     /* entries a second; 0: any number */
 extern int mals_repeat_limit;   /* entries a minute; 0: any number */
 
+/* Raises 55000 if one of these needs shared memory where there is none. */
+extern void mals_require_preload(void);
+
 /* What the server's log gives: a MalsLevel or worse, or nothing. */
 #define MALS_CAPTURE_OFF INT_MAX
 extern int mals_capture_server_log;

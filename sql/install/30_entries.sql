@@ -135,7 +135,7 @@ CREATE TRIGGER _5_refuse BEFORE UPDATE OR DELETE ON mals.inbox
   FOR EACH STATEMENT EXECUTE FUNCTION mals._refuse_change();
 
 -- Under session_replication_role = replica ordinary triggers do not fire, and the
--- rows would vanish. ALTER TABLE … ENABLE ALWAYS TRIGGER takes no views, so the
+-- rows would vanish. ALTER TABLE ... ENABLE ALWAYS TRIGGER takes no views, so the
 -- catalog is told directly, and a change of each view makes sessions read it.
 UPDATE pg_catalog.pg_trigger SET tgenabled = 'A'
  WHERE tgrelid IN ('mals.logs'::regclass, 'mals.inbox'::regclass);

@@ -17,17 +17,17 @@ COMMENT ON FUNCTION mals_log(text, text, mals_level, text, jsonb, text, text, uu
 CREATE FUNCTION mals_log_json(entry jsonb) RETURNS uuid
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log_json(jsonb) IS
-  'Logs one entry given as a JSON object and returns its id, or NULL if it was filtered out or over a limit. Keys are the columns'' names or the usual aliases (agent, msg, body, severity, log_level, timestamp, time, event_type, component, session_id, event_id, …); every other key is kept in metadata. Times are ISO 8601 (no zone = UTC) or epoch seconds. Errors: 22023 not an object, or agent_id is no text or too long; 22004 missing agent_id or message; 22P02 an unknown level.';
+  'Logs one entry given as a JSON object and returns its id, or NULL if it was filtered out or over a limit. Keys are the columns'' names or the usual aliases (agent, msg, body, severity, log_level, timestamp, time, event_type, component, session_id, event_id, ...); every other key is kept in metadata. Times are ISO 8601 (no zone = UTC) or epoch seconds. Errors: 22023 not an object, or agent_id is no text or too long; 22004 missing agent_id or message; 22P02 an unknown level.';
 
 CREATE FUNCTION mals_log_batch(entries jsonb) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log_batch(jsonb) IS
-  'Logs an array of JSON objects (or one object), each as by mals_log_json, and returns how many entries were stored; filtered and limited entries and retries are not counted. All or nothing: one bad entry rejects the batch, and the error names it by its index from 0 ("entry 17: level: …").';
+  'Logs an array of JSON objects (or one object), each as by mals_log_json, and returns how many entries were stored; filtered and limited entries and retries are not counted. All or nothing: one bad entry rejects the batch, and the error names it by its index from 0 ("entry 17: level: ...").';
 
 CREATE FUNCTION mals_log_otlp(request jsonb) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_log_otlp(jsonb) IS
-  'Logs the records of an OpenTelemetry ExportLogsServiceRequest (OTLP/JSON, {"resourceLogs": […]}) and returns how many entries were stored. All or nothing. Errors: 22023 for a malformed request, naming the path; otherwise as mals_log_json.';
+  'Logs the records of an OpenTelemetry ExportLogsServiceRequest (OTLP/JSON, {"resourceLogs": [...]}) and returns how many entries were stored. All or nothing. Errors: 22023 for a malformed request, naming the path; otherwise as mals_log_json.';
 
 CREATE FUNCTION mals_set_traceparent(traceparent text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

@@ -30,7 +30,7 @@ CREATE FUNCTION mals_list(
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_list(text, mals_level, text, text, boolean, timestamptz, timestamptz, text, int, int) IS
-  'A page of log entries for a user interface: {"total": N, "items": […]}, newest first, items with the keys of mals.logs'' columns; total counts all that match. agent_id, level, category, source and resolved must be equal, search is contained in the message in any case of letters, NULL does not filter; since is inclusive, until exclusive. Errors: 22023 for max_rows outside 1 to 1000 or a negative skip.';
+  'A page of log entries for a user interface: {"total": N, "items": [...]}, newest first, items with the keys of mals.logs'' columns; total counts all that match. agent_id, level, category, source and resolved must be equal, search is contained in the message in any case of letters, NULL does not filter; since is inclusive, until exclusive. Errors: 22023 for max_rows outside 1 to 1000 or a negative skip.';
 
 CREATE FUNCTION mals_context(
   id uuid, before int DEFAULT 10, after int DEFAULT 10, scope text DEFAULT 'session') RETURNS SETOF mals.logs

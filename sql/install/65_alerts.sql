@@ -96,8 +96,8 @@ CREATE VIEW mals.alert_rules AS
               ELSE (SELECT COALESCE(jsonb_agg(
                              CASE WHEN c.channel ? 'webhook' THEN jsonb_build_object('webhook',
                                     COALESCE(substring(c.channel->>'webhook' FROM '^([A-Za-z]+://)'), '')
-                                    || COALESCE(substring(c.channel->>'webhook' FROM '^[A-Za-z]+://(?:[^/?#\\]*@)?([A-Za-z0-9._:[\]-]+)(?:[/?#]|$)'), '…')
-                                    || '/…')
+                                    || COALESCE(substring(c.channel->>'webhook' FROM '^[A-Za-z]+://(?:[^/?#\\]*@)?([A-Za-z0-9._:[\]-]+)(?:[/?#]|$)'), '...')
+                                    || '/...')
                                   ELSE c.channel END ORDER BY c.n), '[]')
                       FROM jsonb_array_elements(r.channels) WITH ORDINALITY AS c (channel, n))
          END AS channels,
@@ -112,7 +112,7 @@ CREATE FUNCTION mals_alert_set(name text, query text, threshold int DEFAULT 1,
   channels jsonb DEFAULT '["notify"]', on_state text DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_alert_set(text, text, int, interval, interval, jsonb, text) IS
-  'Makes an alert rule, or changes the one of that name. An alert fires when threshold (default 1) entries that match the query (see mals_search) lie within an interval (default 5 minutes) by their time ts, of one group or, if no group alone reaches it, together; then not again for the same rule and group during cooldown (default 5 minutes). It counts entries committed after the rule was set, each once. on_state: new = only groups never seen before; regressed = only groups that came back after mals_resolve_error, once each time; silent = fires when no entry has matched within the interval; silent_agent = the same for each agent that has matched before. channels: a JSON array of "notify" (NOTIFY mals_alert), {"webhook": url, "headers": {…}} (POST of JSON), {"email": address}; [] only records the alert in mals.alerts. Evaluated and delivered by the background worker, or by mals_maintain(). Errors: 22004 for NULL, 22023 for a query that does not parse, a threshold below 1, intervals out of range, a bad channel, an unknown on_state.';
+  'Makes an alert rule, or changes the one of that name. An alert fires when threshold (default 1) entries that match the query (see mals_search) lie within an interval (default 5 minutes) by their time ts, of one group or, if no group alone reaches it, together; then not again for the same rule and group during cooldown (default 5 minutes). It counts entries committed after the rule was set, each once. on_state: new = only groups never seen before; regressed = only groups that came back after mals_resolve_error, once each time; silent = fires when no entry has matched within the interval; silent_agent = the same for each agent that has matched before. channels: a JSON array of "notify" (NOTIFY mals_alert), {"webhook": url, "headers": {...}} (POST of JSON), {"email": address}; [] only records the alert in mals.alerts. Evaluated and delivered by the background worker, or by mals_maintain(). Errors: 22004 for NULL, 22023 for a query that does not parse, a threshold below 1, intervals out of range, a bad channel, an unknown on_state.';
 
 CREATE FUNCTION mals_alert_drop(name text) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';

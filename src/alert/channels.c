@@ -127,7 +127,7 @@ check_headers(int n, const JsonbValue *value)
 	int count = 0;
 
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		channel_error(n, "headers is no object", "Give an object such as {\"X-Token\": \"…\"}.");
+		channel_error(n, "headers is no object", "Give an object such as {\"X-Token\": \"...\"}.");
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
@@ -139,7 +139,7 @@ check_headers(int n, const JsonbValue *value)
 		if (text == NULL || strpbrk(text, "\r\n") != NULL || ++count > 2 * MAX_HEADERS ||
 			(token == WJB_KEY && !is_plain(text, "()<>@,;:\\\"/[]?={}")))
 			channel_error(n, "headers holds something else than names and texts of one line",
-						  "Give an object such as {\"X-Token\": \"…\"}.");
+						  "Give an object such as {\"X-Token\": \"...\"}.");
 		for (int i = 0; token == WJB_KEY && i < lengthof(reserved); i++)
 			if (pg_strcasecmp(text, reserved[i]) == 0)
 				channel_error(n, "headers holds a header that is not yours to set",
@@ -166,7 +166,7 @@ check_channel(int n, const JsonbValue *value)
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
 		channel_error(n, "is no channel",
 					  "Channels are \"notify\", {\"webhook\": url, "
-					  "\"headers\": {…}} and {\"email\": address}.");
+					  "\"headers\": {...}} and {\"email\": address}.");
 	object = value->val.binary.data;
 	has_webhook = getKeyJsonValueFromContainer(object, "webhook", 7, &webhook) != NULL;
 	has_headers = getKeyJsonValueFromContainer(object, "headers", 7, &headers) != NULL;
@@ -181,7 +181,7 @@ check_channel(int n, const JsonbValue *value)
 		getKeyJsonValueFromContainer(object, "email", 5, &email) == NULL)
 		channel_error(n, "is no channel",
 					  "Channels are \"notify\", {\"webhook\": url, "
-					  "\"headers\": {…}} and {\"email\": address}.");
+					  "\"headers\": {...}} and {\"email\": address}.");
 	address = email.type == jbvString ? string_of(&email) : NULL;
 	if (address == NULL || !mals_mail_address_valid(address))
 		channel_error(n, "email is no address",

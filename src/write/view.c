@@ -5,7 +5,9 @@
  * A statement trigger opens a writer before the statement and closes it after;
  * a row trigger in between makes an entry of each row. Statements nest (a
  * function that the statement calls may insert too), so the open writers form
- * a stack; rows go to the top one of their view. A (sub)transaction that aborts
+ * a stack; rows go to the top one of their view. Where the caller of an INSERT
+ * ... RETURNING has enough rows and stops it, the statement trigger is not called
+ * again: the executor's hook closes the writer. A (sub)transaction that aborts
  * takes the writers that were opened in it, whose memory and locks are the
  * transaction's own.
  */
@@ -14,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
+#include "nodes/execnodes.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -59,6 +62,7 @@ typedef struct Statement
 {
 	struct Statement *outer;
 	Oid view;
+	const Trigger *trigger; /* which opened it: of one executor's own copy */
 	MalsWriter *writer;
 	SubTransactionId subid;
 } Statement;
@@ -124,17 +128,58 @@ trigger_data(FunctionCallInfo fcinfo)
 
 /* Opens a writer for a statement that inserts into one of the views. */
 static void
-open_statement(Oid view)
+open_statement(Oid view, const Trigger *trigger)
 {
 	MemoryContext old = MemoryContextSwitchTo(CurTransactionContext);
 	Statement *statement = palloc(sizeof(Statement));
 
 	statement->view = view;
+	statement->trigger = trigger;
 	statement->writer = mals_writer_begin("INSERT");
 	statement->subid = GetCurrentSubTransactionId();
 	statement->outer = statements;
 	statements = statement;
 	MemoryContextSwitchTo(old);
+}
+
+/* Writes what waits in the writer of a statement and closes it. */
+static void
+close_statement(Statement **link)
+{
+	Statement *statement = *link;
+
+	(void) mals_writer_end(statement->writer);
+	*link = statement->outer;
+	pfree(statement);
+}
+
+/* Tells whether a trigger is one of an executor's. */
+static bool
+has_trigger(EState *estate, const Trigger *trigger)
+{
+	ListCell *lc;
+
+	foreach (lc, estate->es_opened_result_relations)
+	{
+		TriggerDesc *triggers = ((ResultRelInfo *) lfirst(lc))->ri_TrigDesc;
+
+		if (triggers != NULL && trigger >= triggers->triggers &&
+			trigger < triggers->triggers + triggers->numtriggers)
+			return true;
+	}
+	return false;
+}
+
+void
+mals_write_finish(EState *estate)
+{
+	Statement **link = &statements;
+
+	while (*link != NULL)
+		if (has_trigger(estate, (*link)->trigger))
+			close_statement(link);
+		else
+			link = &(*link)->outer;
 }
 
 /*
@@ -164,17 +209,10 @@ mals_insert_statement(PG_FUNCTION_ARGS)
 	{
 		if (view != mals_relation_oid("logs") && view != mals_relation_oid("inbox"))
 			not_a_view();
-		open_statement(view);
+		open_statement(view, trigger->tg_trigger);
 	}
 	else
-	{
-		Statement **link = find_statement(trigger);
-		Statement *statement = *link;
-
-		(void) mals_writer_end(statement->writer);
-		*link = statement->outer;
-		pfree(statement);
-	}
+		close_statement(find_statement(trigger));
 	return PointerGetDatum(NULL);
 }
 

@@ -8,7 +8,7 @@
 
 #include "mals_errors.h"
 
-#include "nodes/nodes.h"
+#include "nodes/execnodes.h"
 #include "utils/relcache.h"
 
 #include "entry/entry.h"
@@ -91,6 +91,9 @@ extern void mals_write_row(Oid relation, int columns, const Datum *values, const
 extern int64 mals_write_frozen(Oid table, const char *query);
 
 extern void mals_write_init(void);
+
+/* Writes the rows of INSERTs into the views that an executor has not run to their end. */
+extern void mals_write_finish(EState *estate);
 
 /* Shared memory: the area of the rings (ring.c), buckets of limits (limit.c). */
 extern Size mals_ring_area_size(void);

@@ -109,6 +109,7 @@ check_access(const char *what, MalsWriteMode mode)
 				errdetail("Role \"%s\" lacks INSERT on mals.logs.",
 						  GetUserNameFromId(GetUserId(), false)),
 				errhint("An administrator can grant it: SELECT mals_grant('role', 'writer')."));
+	mals_require_preload();
 }
 
 /* Makes a writer, with mals.entries open if it is needed. */

@@ -298,6 +298,20 @@ my $bare = mals_node('bare');
 	SELECT mals_log('bare', 'loads the library') \g /dev/null
 	SET mals.write_mode = 'async'});
 like($err, qr/ERROR:  55000: mals.write_mode = async needs mals in shared_preload_libraries\nHINT:  Add mals/, 'not preloaded');
+for my $setting ('mals.write_mode = async', 'mals.write_mode = autonomous', 'mals.rate_limit = 5', 'mals.repeat_limit = 5')
+{
+	my ($name) = $setting =~ /limit/ ? $setting =~ /^(\S+)/ : $setting;
+
+	for my $call (q{SELECT mals_log('early', 'x')}, q{INSERT INTO mals.logs (agent_id, message) VALUES ('early', 'x')})
+	{
+		($code, $out, $err) = $bare->psql('postgres', "\\set VERBOSITY verbose\nSET $setting; $call");
+		like($err, qr/ERROR:  55000: $name needs mals in shared_preload_libraries\nHINT:  Add mals/, "set before the library is loaded: $setting");
+	}
+}
+sql_is($bare, q{SELECT mals_count('agent:early')}, '0', 'nothing was logged in another way');
+is($bare->safe_psql('postgres', q{
+		SET mals.write_mode = async; SELECT mals_version() \g /dev/null
+		SET force_parallel_mode = on; SELECT count(*) FROM mals.entries}), '1', 'such a session reads all the same, in parallel too');
 $bare->safe_psql('postgres', q{CREATE ROLE agent LOGIN; SELECT mals_grant('agent', 'writer')});
 $bare->psql('postgres', q{ALTER ROLE agent SET mals.write_mode = 'async'});
 is($bare->safe_psql('postgres', q{SELECT mals_log('bare', 'y') IS NOT NULL; SHOW mals.write_mode; SELECT mals_flush()},
