@@ -176,7 +176,9 @@ fail(Datum alert, int32 channel, const char *kind, const char *why)
 
 /*
  * Sends the notification that has waited longest. So that it fits, it has less
- * and less of the message, and no more of the entry than its id in the end.
+ * and less of the message, and no more of the entry than its id in the end. Who
+ * listens need not be allowed to read: where roles are bound to agents it has the
+ * alert's id alone, by which those who may find it in mals.alerts.
  */
 static void
 notify(Delivery *delivery)
@@ -198,7 +200,10 @@ notify(Delivery *delivery)
 			Oid types[] = {UUIDOID, INT4OID};
 			Datum args[] = {alert, Int32GetDatum(characters[i])};
 
-			run("SELECT mals._alert_payload($1, $2, false)::text", 2, types, args);
+			run("SELECT CASE WHEN EXISTS (SELECT FROM mals.agent_bindings)"
+				" THEN pg_catalog.jsonb_build_object('id', $1)"
+				" ELSE mals._alert_payload($1, $2, false) END::text",
+				2, types, args);
 			payload = TextDatumGetCString(column(0, 1, &isnull));
 			if (strlen(payload) <= MAX_NOTIFICATION)
 				break;

@@ -78,6 +78,12 @@ is_deeply([ map { $_->{state} } @tests ], ['test'], 'a test alert');
 is($tests[0]{entry}, undef, 'has no entry');
 is(scalar(heard()), 0, 'what was rolled back fires nothing');
 
+# Anyone may listen: where roles are bound to agents nothing is said of entries.
+$node->safe_psql('postgres', q{CREATE ROLE bound; SELECT mals_bind_agent('bound', 'x'); SELECT mals_log('bot', 'not for all', 'error')});
+my ($bare) = wait_for(1);
+is_deeply([ keys %$bare ], ['id'], 'with bindings a notification has an id alone');
+sql_is($node, qq{SELECT rule FROM mals.alerts WHERE id = '$bare->{id}'}, 'one', 'by which it is found');
+
 $listener->quit;
 $node->stop;
 done_testing();
