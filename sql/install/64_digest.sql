@@ -77,7 +77,9 @@ BEGIN
     UNION ALL
     SELECT 5, p.place, format('- %sx %s (fingerprint %s; sample %s)', p.n, mals._digest_code(COALESCE(
              (SELECT g.template FROM mals._groups g WHERE g.group_id = p.fingerprint),
-             (SELECT t.template FROM mals.templates t WHERE t.fingerprint = p.fingerprint), ''), width), p.fingerprint, p.sample_id)
+             (SELECT t.template FROM mals.templates t WHERE t.fingerprint = p.fingerprint),
+             (SELECT @extschema@.mals_template(e.message) FROM mals.entries e
+               WHERE e.id = p.sample_id AND e.ts = @extschema@.mals_id_ts(p.sample_id)), ''), width), p.fingerprint, p.sample_id)
       FROM (SELECT *, row_number() OVER (ORDER BY n DESC, fingerprint) AS place FROM patterns ORDER BY n DESC, fingerprint LIMIT 10) p),
   sections AS (
     SELECT v.section, format(E'\n## %s', v.title) AS title, count(l.line) AS lines

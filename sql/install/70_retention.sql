@@ -47,13 +47,11 @@ CREATE FUNCTION mals._partitions(OUT partition oid, OUT from_ts timestamptz, OUT
   AS 'MODULE_PATHNAME', 'mals_partitions';
 COMMENT ON FUNCTION mals._partitions() IS 'The partitions of mals.entries by time, with their bounds.';
 
--- A detached partition is no part of mals.entries any more, but still takes space.
+-- A detached partition is no part of mals.entries any more, but still takes space. Times and
+-- sizes are those of all entries: not for roles that are bound to agents.
 CREATE VIEW mals.partitions AS
   SELECT c.relname AS name, p.from_ts, p.to_ts,
-         -- of all entries: not for roles that are bound to agents
-         CASE WHEN NOT mals._is_bound()
-              THEN COALESCE(NULLIF(pg_stat_get_live_tuples(c.oid), 0), greatest(c.reltuples, 0)::bigint)
-              END AS entries,
+         COALESCE(NULLIF(pg_stat_get_live_tuples(c.oid), 0), greatest(c.reltuples, 0)::bigint) AS entries,
          pg_total_relation_size(c.oid) AS bytes,
          CASE WHEN p.state IS NOT NULL THEN p.state WHEN p.from_ts > now() THEN 'ahead'
               WHEN p.to_ts > now() THEN 'current' ELSE 'closed' END AS state
@@ -64,9 +62,10 @@ CREATE VIEW mals.partitions AS
             FROM mals._partition_state s JOIN pg_class d ON d.oid = s.partition
            WHERE s.removing IS NOT NULL AND NOT d.relispartition) p
     JOIN pg_class c ON c.oid = p.partition
+   WHERE NOT mals._is_bound()
    ORDER BY p.from_ts;
 COMMENT ON VIEW mals.partitions IS
-  'The partitions of mals.entries by time: name (a table of schema mals), from_ts (inclusive), to_ts (exclusive), entries (an estimate from the server''s statistics; exact is mals_count; null for roles that are bound to agents), bytes (with indexes), state: ahead (made for times to come), current, closed, detaching or detached (on the way to be dropped).';
+  'The partitions of mals.entries by time: name (a table of schema mals), from_ts (inclusive), to_ts (exclusive), entries (an estimate from the server''s statistics; exact is mals_count), bytes (with indexes), state: ahead (made for times to come), current, closed, detaching or detached (on the way to be dropped). Empty for roles that are bound to agents.';
 
 CREATE FUNCTION mals._progress(OUT operation text, OUT phase text, OUT done bigint, OUT total bigint, OUT started_at timestamptz)
   RETURNS SETOF record
@@ -75,9 +74,9 @@ CREATE FUNCTION mals._progress(OUT operation text, OUT phase text, OUT done bigi
 COMMENT ON FUNCTION mals._progress() IS 'The long operations of all sessions in this database.';
 
 CREATE VIEW mals.progress AS
-  SELECT operation, phase, done, total, started_at FROM mals._progress();
+  SELECT operation, phase, done, total, started_at FROM mals._progress() WHERE NOT mals._is_bound();
 COMMENT ON VIEW mals.progress IS
-  'Long operations of mals in this database, of any session, one row each: operation (prune, archive, restore), phase (what it does now), done and total (of what the phase counts: partitions, blocks, entries), started_at. Needs track_activities (default on).';
+  'Long operations of mals in this database, of any session, one row each: operation (prune, archive, restore), phase (what it does now), done and total (of what the phase counts: partitions, blocks, entries), started_at. Needs track_activities (default on). Empty for roles that are bound to agents.';
 
 -- What is due.
 

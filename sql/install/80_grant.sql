@@ -1,54 +1,48 @@
 -- Who may do what: mals_grant and mals_revoke.
 
--- What each privilege consists of, as the clauses of GRANT.
-CREATE FUNCTION mals._privileges() RETURNS TABLE (privilege text, n bigint, clause text)
+-- What each privilege consists of: a right to a function, a relation or the schema.
+CREATE FUNCTION mals._privileges() RETURNS TABLE (privilege text, type text, class oid, object oid)
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH tables (privilege, n, clause) AS (VALUES
-    ('writer', 1, 'INSERT ON mals.inbox'),
-    ('writer', 2, 'INSERT ON mals.logs'),
-    ('writer', 3, 'SELECT (id) ON mals.logs'),
-    ('writer', 4, 'USAGE ON SCHEMA mals'),
-    ('writer', 5, 'INSERT ON mals.fluentbit, mals.vector'),
-    ('reader', 1, 'SELECT ON mals.templates'),
-    ('reader', 2, 'SELECT ON mals.logs'),
-    ('reader', 3, 'SELECT ON mals.entries'),
-    ('reader', 4, 'SELECT ON mals.resolutions'),
-    ('reader', 5, 'SELECT ON mals.error_status'),
-    ('reader', 6, 'SELECT (fingerprint, group_id) ON mals._templates'),
-    ('reader', 7, 'SELECT ON mals._groups'),
-    ('reader', 8, 'SELECT ON mals.agents, mals._metrics, mals._series, mals._samples'),
-    ('reader', 9, 'SELECT ON mals._entry_totals, mals._entry_mark, mals._jobs'),
-    ('reader', 10, 'SELECT ON mals.partitions, mals.progress'),
-    ('reader', 11, 'SELECT ON mals.alerts, mals.alert_rules'),
-    ('reader', 12, 'USAGE ON SCHEMA mals'),
-    ('admin', 1, 'INSERT ON mals.logs, mals.inbox, mals.fluentbit, mals.vector'),
-    ('admin', 2, 'USAGE ON SCHEMA mals'),
-    ('admin', 3, 'INSERT, UPDATE, DELETE ON mals.redact_rules'),
-    ('admin', 4, 'UPDATE, DELETE ON mals.dead_letters')),
-  relations (privilege, relation) AS (
-    SELECT 'admin', d.objid::regclass
-      FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'p', 'v')
-     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
-       AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
+  WITH members AS (
+    SELECT d.classid, d.objid FROM pg_depend d
+     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')),
+  tables (privilege, types, relations) AS (VALUES
+    ('writer', '{INSERT}'::text[], '{inbox, logs, fluentbit, vector}'::text[]),
+    ('writer', '{SELECT (id)}', '{logs}'),
+    ('reader', '{SELECT}', '{templates, logs, entries, resolutions, error_status, _groups, agents, _metrics, _series, _samples, _entry_totals, _entry_mark, _jobs, partitions, progress, alerts, alert_rules}'),
+    ('reader', ARRAY['SELECT (fingerprint, group_id)'], '{_templates}'),
+    ('admin', '{INSERT}', '{inbox, logs, fluentbit, vector}'),
+    ('admin', '{INSERT, UPDATE, DELETE}', '{redact_rules}'),
+    ('admin', '{UPDATE, DELETE}', '{dead_letters}')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|flush|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
     ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|tail|tail_cursor|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress)$'),
     ('admin', '^mals_|^_(max|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|progress|check_writable)$'))
-  SELECT privilege, n, clause FROM tables
+  SELECT p, 'USAGE', 'pg_namespace'::regclass::oid, 'mals'::regnamespace::oid FROM unnest('{writer, reader, admin}'::text[]) p
   UNION ALL
-  SELECT r.privilege, 10 + row_number() OVER (ORDER BY r.relation::text),
-         format('SELECT ON %s', r.relation)
-    FROM relations r
+  SELECT t.privilege, type, 'pg_class'::regclass, ('mals.' || relation)::regclass
+    FROM tables t, unnest(t.types) type, unnest(t.relations) relation
   UNION ALL
-  SELECT f.privilege, 100 + row_number() OVER (ORDER BY p.oid::regprocedure::text),
-         format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
-    FROM functions f, pg_depend d JOIN pg_proc p ON p.oid = d.objid
-   WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
-     AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals')
-     AND p.proname ~ f.names
+  SELECT 'admin', 'SELECT', m.classid, c.oid
+    FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'p', 'v')
+  UNION ALL
+  SELECT f.privilege, 'EXECUTE', m.classid, p.oid
+    FROM functions f, members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+   WHERE p.proname ~ f.names
 $$;
 COMMENT ON FUNCTION mals._privileges() IS 'What the privileges writer, reader and admin consist of.';
+
+CREATE FUNCTION mals._clauses(privilege text) RETURNS SETOF text
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE p.class WHEN 'pg_proc'::regclass THEN format('%s ON ROUTINE %s', p.type, p.object::regprocedure)
+                      WHEN 'pg_class'::regclass THEN format('%s ON %s', p.type, p.object::regclass)
+                      ELSE format('%s ON SCHEMA %s', p.type, p.object::regnamespace) END
+    FROM mals._privileges() p WHERE p.privilege = _clauses.privilege
+$$;
+COMMENT ON FUNCTION mals._clauses(text) IS 'What a privilege consists of, as the clauses of GRANT.';
 
 -- Checks the arguments of mals_grant and mals_revoke.
 CREATE FUNCTION mals._check_privilege(role regrole, privilege text) RETURNS void
@@ -94,7 +88,7 @@ BEGIN
   END IF;
   PERFORM mals._check_writable('mals_grant');
   PERFORM mals._check_privilege(role, privilege);
-  FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_grant.privilege ORDER BY p.n LOOP
+  FOR part IN SELECT mals._clauses(privilege) LOOP
     EXECUTE format('GRANT %s TO %s', part, role);
   END LOOP;
   INSERT INTO mals.audit (action, detail)
@@ -104,12 +98,13 @@ $$;
 COMMENT ON FUNCTION mals_grant(regrole, text) IS
   'Lets a role use mals. writer: log by every way in, RETURNING id, and read nothing else; reader: read entries, traces, errors and summaries; admin: both, and resolve, ignore, merge and maintain. To be called by the owner of the extension. Errors: 22004 for NULL, 22023 for an unknown privilege, 42501 if the caller may not grant it.';
 
--- An admin is shown as writer and reader, too.
+-- Known by a part that nobody needs who was given some privileges by hand, which stay what they
+-- are. An admin is shown as writer and reader, too.
 CREATE FUNCTION mals._holders() RETURNS TABLE (role regrole, privilege text)
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT DISTINCT a.grantee::regrole, k.privilege
-    FROM (VALUES ('writer', 'mals.inbox'::regclass, 'INSERT'), ('reader', 'mals.templates', 'SELECT'),
+    FROM (VALUES ('writer', 'mals.vector'::regclass, 'INSERT'), ('reader', 'mals.alerts', 'SELECT'),
                  ('admin', 'mals.audit', 'SELECT')) AS k (privilege, relation, type)
     JOIN pg_class c ON c.oid = k.relation,
          aclexplode(c.relacl) a
@@ -117,16 +112,39 @@ AS $$
 $$;
 COMMENT ON FUNCTION mals._holders() IS 'The roles that mals_grant has given a privilege, known by a part of it.';
 
-CREATE FUNCTION mals_regrant() RETURNS bigint
-  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+-- What one of the roles had taken away by hand is not missed as long as another one has it.
+CREATE FUNCTION mals._ungranted() RETURNS TABLE (privilege text)
+  LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT count(@extschema@.mals_grant(h.role, h.privilege))
-    FROM mals._holders() h
-   WHERE h.privilege = 'admin'
-      OR NOT EXISTS (SELECT FROM mals._holders() a WHERE a.role = h.role AND a.privilege = 'admin')
+  WITH holders AS MATERIALIZED (SELECT h.role, h.privilege FROM mals._holders() h)
+  SELECT DISTINCT p.privilege
+    FROM mals._privileges() p
+    LEFT JOIN pg_proc f ON p.class = 'pg_proc'::regclass AND f.oid = p.object
+    LEFT JOIN pg_class c ON p.class = 'pg_class'::regclass AND c.oid = p.object
+   WHERE p.type ~ '^[A-Z]+$' AND p.class <> 'pg_namespace'::regclass
+     AND p.privilege IN (SELECT h.privilege FROM holders h)
+     AND NOT EXISTS (
+       SELECT FROM holders h, aclexplode(COALESCE(f.proacl, c.relacl)) a
+        WHERE h.privilege = p.privilege AND a.grantee = h.role AND a.privilege_type = p.type)
+$$;
+COMMENT ON FUNCTION mals._ungranted() IS 'The privileges that have got something new since they were granted: what no role with the privilege may use.';
+
+CREATE FUNCTION mals_regrant() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NOT has_table_privilege('mals.logs', 'SELECT WITH GRANT OPTION') THEN
+    RAISE insufficient_privilege USING MESSAGE = 'permission denied to grant privileges of mals',
+      HINT = 'Have the owner of the extension do it.';
+  END IF;
+  RETURN (SELECT count(@extschema@.mals_grant(h.role, h.privilege))
+            FROM mals._holders() h
+           WHERE h.privilege = 'admin'
+              OR NOT EXISTS (SELECT FROM mals._holders() a WHERE a.role = h.role AND a.privilege = 'admin'));
+END
 $$;
 COMMENT ON FUNCTION mals_regrant() IS
-  'Gives all roles that have a privilege of mals (mals_grant) what it consists of in this version, and returns how many privileges these are. To be called after ALTER EXTENSION mals UPDATE, so that roles may call what is new; by the owner of the extension. Errors: 42501 if the caller may not grant.';
+  'Gives all roles that have a privilege of mals (mals_grant) what it consists of in this version, and returns how many privileges these are. To be called after ALTER EXTENSION mals UPDATE, so that roles may call what is new; mals_health warns until then; by the owner of the extension. Errors: 42501 if the caller may not grant.';
 
 CREATE FUNCTION mals_revoke(role regrole, privilege text) RETURNS void
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -145,7 +163,7 @@ BEGIN
   SELECT array_agg(k.privilege) INTO kept
     FROM mals._holders() k
    WHERE k.role = mals_revoke.role AND k.privilege <> mals_revoke.privilege AND mals_revoke.privilege <> 'admin';
-  FOR part IN SELECT p.clause FROM mals._privileges() p WHERE p.privilege = mals_revoke.privilege ORDER BY p.n LOOP
+  FOR part IN SELECT mals._clauses(privilege) LOOP
     EXECUTE format('REVOKE %s FROM %s', part, role);
   END LOOP;
   INSERT INTO mals.audit (action, detail)

@@ -18,14 +18,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION mals._metric_labels(jsonb) IS 'Labels in the text format of Prometheus.';
 
--- Figures of mals's own; each is one more SELECT.
+-- Figures of mals's own; each is one more SELECT. Roles that are bound to agents see none of all entries.
 CREATE FUNCTION mals._own_metrics() RETURNS TABLE (name text, kind text, help text, labels jsonb, value float8)
   LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
   WITH health AS MATERIALIZED (SELECT @extschema@.mals_health() AS h),
   tables AS MATERIALIZED (
     SELECT c.oid, c.relispartition AS is_entries
-      FROM pg_class c WHERE c.relnamespace = 'mals'::regnamespace AND c.relkind = 'r')
+      FROM pg_class c WHERE c.relnamespace = 'mals'::regnamespace AND c.relkind = 'r' AND NOT mals._is_bound())
   SELECT 'mals_info', 'gauge', 'Version of the extension; always 1.',
          jsonb_build_object('version', h->>'version'), 1 FROM health
   UNION ALL
@@ -46,14 +46,14 @@ AS $$
     FROM health, jsonb_each(CASE WHEN jsonb_typeof(h->'ring') = 'object' THEN h->'ring' ELSE '{}' END) r
    WHERE jsonb_typeof(r.value) = 'number'
   UNION ALL
-  SELECT 'mals_partitions', 'gauge', 'Partitions of mals.entries.', '{}', count(*) FILTER (WHERE is_entries) FROM tables
+  SELECT 'mals_partitions', 'gauge', 'Partitions of mals.entries.', '{}', count(*) FILTER (WHERE is_entries) FROM tables HAVING count(*) > 0
   UNION ALL
   SELECT 'mals_bytes', 'gauge', 'Disk space of the entries and of everything else of mals, indexes included.',
          jsonb_build_object('part', CASE WHEN is_entries THEN 'entries' ELSE 'other' END), sum(pg_total_relation_size(oid))
     FROM tables GROUP BY is_entries
   UNION ALL
   SELECT 'mals_entries_estimate', 'gauge', 'Entries that are stored, from the server''s statistics.',
-         '{}', (h->>'entries_estimate')::float8 FROM health
+         '{}', (h->>'entries_estimate')::float8 FROM health WHERE h->>'entries_estimate' IS NOT NULL
   UNION ALL
   SELECT 'mals_entries_total', 'counter',
          'Entries stored, but for those that came later than ten minutes after their own time.',

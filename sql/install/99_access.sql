@@ -1,7 +1,8 @@
 -- Access: PUBLIC may call what tells nothing about entries; all else is granted by name.
 -- Row security: a role that is bound to agents sees of every table what is of these agents.
 -- By default: rows with an agent_id by that, rows with an entry_id by that entry, and of
--- other tables nothing. A table that has policies of its own already is left alone.
+-- other tables nothing; nor of alerts, which count the entries of all agents. A table that has
+-- policies of its own already is left alone.
 --
 -- Called at the end of this script and of every one that updates the extension. It leaves
 -- alone what was there before: a change of privileges in such a script makes all privileges
@@ -31,7 +32,8 @@ BEGIN
 
   FOR member IN
     SELECT c.oid::regclass AS name,
-           CASE WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'agent_id')
+           CASE WHEN c.relname ~ '^_?alert' THEN 'mals._is_free()'
+                WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'agent_id')
                 THEN 'mals._is_own(agent_id)'
                 WHEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'entry_id')
                 THEN 'mals._is_free() OR mals._sees(entry_id)'

@@ -16,12 +16,17 @@
  * A view that its owner reads for others (without security_invoker) is under
  * the owner's policies, but functions run as the user who asks. So the bindings
  * of both count.
+ *
+ * Statistics hold values of all rows, and row security does not keep them from
+ * operators that are leakproof: by the row counts of EXPLAIN a bound user could
+ * read them digit by digit. So its queries are planned without those of mals.
  */
 #include "mals_errors.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -35,9 +40,11 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/selfuncs.h"
 #include "utils/syscache.h"
 
 #include "access/access.h"
@@ -71,6 +78,8 @@ static List *bindings = NIL;                  /* of Binding */
 static List *user_bindings = NIL;             /* those that apply to bindings_user */
 static Oid bindings_user = InvalidOid;        /* InvalidOid: none was asked for */
 static Oid bindings_table = InvalidOid;       /* InvalidOid: not read, or changed since */
+static get_relation_stats_hook_type previous_relation_stats = NULL;
+static get_index_stats_hook_type previous_index_stats = NULL;
 
 /* Forgets the bindings if their table has changed. */
 static void
@@ -85,13 +94,6 @@ static void
 at_role_change(Datum arg, int cache, uint32 hash)
 {
 	bindings_user = InvalidOid;
-}
-
-void
-mals_access_init(void)
-{
-	CacheRegisterRelcacheCallback(at_relation_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, at_role_change, (Datum) 0);
 }
 
 /* Makes a binding of a row of the table. */
@@ -205,6 +207,70 @@ mals_require_unbound(const char *what)
 				errdetail("Role \"%s\" is bound to agents, and this concerns the entries of all.",
 						  GetUserNameFromId(GetUserId(), false)),
 				errhint("Ask someone who may read the entries of all agents."));
+}
+
+/*
+ * Tells whether a query with a relation is planned for a user who is bound, and
+ * the relation is one of mals. Whoever is bound has been looked for before, when
+ * policies were replaced: until then nobody is known to be.
+ */
+static bool
+is_hidden(PlannerInfo *root, Oid relation)
+{
+	Oid schema;
+	ListCell *lc;
+
+	if (bindings == NIL)
+		return false;
+	schema = get_namespace_oid("mals", true);
+	/* the extension may have been dropped since */
+	if (get_rel_namespace(relation) != schema ||
+		!OidIsValid(get_relname_relid("agent_bindings", schema)))
+		return false;
+	if (mals_is_bound())
+		return true;
+	foreach (lc, MALS_PERMISSIONS(root->parse))
+	{
+		Oid owner = ((MalsPermission *) lfirst(lc))->checkAsUser;
+
+		if (OidIsValid(owner) && bindings_of(owner) != NIL)
+			return true;
+	}
+	return false;
+}
+
+/* Planner hook: a bound user's queries are planned without statistics of a table of mals. */
+static bool
+relation_stats(PlannerInfo *root, RangeTblEntry *relation, AttrNumber column,
+			   VariableStatData *stats)
+{
+	if (!is_hidden(root, relation->relid))
+		return previous_relation_stats != NULL &&
+			   previous_relation_stats(root, relation, column, stats);
+	stats->statsTuple = NULL;
+	return true;
+}
+
+/* The same for what an index is on. */
+static bool
+index_stats(PlannerInfo *root, Oid index, AttrNumber column, VariableStatData *stats)
+{
+	/* indexes are in the schema of their table */
+	if (!is_hidden(root, index))
+		return previous_index_stats != NULL && previous_index_stats(root, index, column, stats);
+	stats->statsTuple = NULL;
+	return true;
+}
+
+void
+mals_access_init(void)
+{
+	CacheRegisterRelcacheCallback(at_relation_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, at_role_change, (Datum) 0);
+	previous_relation_stats = get_relation_stats_hook;
+	get_relation_stats_hook = relation_stats;
+	previous_index_stats = get_index_stats_hook;
+	get_index_stats_hook = index_stats;
 }
 
 /* Makes the condition that an agent is within a binding. */

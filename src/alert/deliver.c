@@ -84,7 +84,8 @@ static const char *const take_notifications =
 
 /* Alert $1 with $2 characters of the message, and the ids of others ($3). */
 static const char *const make_notification =
-	"SELECT (mals._alert_payload($1, $2, false) || CASE WHEN $3 = '{}' THEN '{}'"
+	"SELECT (mals._alert_payload($1, $2, false) - CASE WHEN EXISTS (SELECT FROM mals.agent_bindings)"
+	" THEN '{count,fingerprint,agent_id,entry}'::text[] ELSE '{}' END || CASE WHEN $3 = '{}' THEN '{}'"
 	" ELSE jsonb_build_object('others', to_jsonb($3)) END)::text";
 
 static const char *const note_success =
@@ -169,7 +170,9 @@ fail(Datum alert, int32 channel, const char *kind, const char *why)
 /*
  * Makes the payload of a notification of an alert, and of others by their ids.
  * So that it fits, it has less and less of the message, and no more of the
- * entry than its id in the end.
+ * entry than its id in the end. Who listens need not be allowed to read: where
+ * roles are bound to agents it tells nothing of entries; those who may find them
+ * in mals.alerts.
  */
 static char *
 notification_text(Datum alert, Datum others)

@@ -27,12 +27,15 @@ EXCEPTION WHEN OTHERS THEN
   RETURN SQLSTATE || ' ' || SQLERRM || CASE WHEN hint = '' THEN ' (no hint)' ELSE '' END;
 END $$;
 
+SELECT mals_tail_cursor() AS cursor \gset
 -- Same kinds of message, sessions, traces and times; what only the others have is called theirs.
 SELECT mals_log_batch(jsonb_agg(jsonb_build_object('agent', a, 'message', m, 'level', l, 'session_key', 's', 'trace_id', md5('t'),
     'correlation_id', 'c', 'category', 'k', 'only', CASE WHEN a LIKE 'theirs%' THEN 'theirs' END)))
   FROM unnest('{mine-1, mine-2, theirs-1, theirs_1}'::text[]) a,
        (VALUES ('Step 1 failed', 'error'), ('Task alpha of the plan failed', 'error'), ('Hello', 'info')) v (m, l);
 SELECT mals_log_batch(jsonb_build_array(jsonb_build_object('agent', 'mine*', 'message', 'a glob is not an agent'), jsonb_build_object('agent', 'theirs-1', 'message', 'A secret of theirs', 'level', 'critical')));
+SELECT mals_log_batch(jsonb_agg(jsonb_build_object('agent', 'theirs-1', 'message', 'theirs', 'category', c, 'session_key', 'theirs', 'correlation_id', 'theirs-task', 'metadata', jsonb_build_object('task_id', 'theirs', 'ms', 5)))) FROM unnest('{task_received, task_started, task_completed}'::text[]) c;
+SELECT mals_counter('theirs_total'), mals_gauge('g', 1, '{"agent_id": "theirs-1"}'), mals_agent_register('theirs-1', 'worker'), mals_alert_set('theirs', 'agent:theirs-*', channels => '[]'), mals_alert_set('any', '', channels => '[]');
 SELECT id AS mine FROM mals.logs WHERE agent_id = 'mine-1' AND message = 'Step 1 failed' \gset
 SELECT id AS also_mine FROM mals.logs WHERE agent_id = 'mine-2' AND message = 'Step 1 failed' \gset
 SELECT id AS theirs FROM mals.logs WHERE agent_id = 'theirs-1' AND message = 'Step 1 failed' \gset
@@ -40,7 +43,7 @@ SELECT id AS secret, fingerprint AS secret_kind FROM mals.logs WHERE message LIK
 
 -- What a reader may ask. Each question is one row of text.
 CREATE TABLE questions (n serial, question text);
-INSERT INTO questions (question) SELECT replace(replace(replace(q, 'THEIRS', quote_literal(:'theirs')), 'SECRET', quote_literal(:'secret')), 'KIND', :'secret_kind') FROM unnest(ARRAY[
+INSERT INTO questions (question) SELECT replace(replace(replace(replace(replace(q, 'CURSOR', quote_literal(:'cursor')), 'DAYS', 'date_trunc(''day'', now()) - interval ''1 day'', date_trunc(''day'', now()) + interval ''2 days'''), 'THEIRS', quote_literal(:'theirs')), 'SECRET', quote_literal(:'secret')), 'KIND', :'secret_kind') FROM unnest(ARRAY[
   'SELECT string_agg(x::text, '';'' ORDER BY x::text) FROM mals.entries x',
   'SELECT string_agg(x::text, '';'' ORDER BY x::text) FROM mals.logs x',
   'SELECT count(*) FROM mals.entries',
@@ -76,7 +79,35 @@ INSERT INTO questions (question) SELECT replace(replace(replace(q, 'THEIRS', quo
   'SELECT mals_summary(date_trunc(''day'', now()) - interval ''1 day'', NULL, date_trunc(''day'', now()) + interval ''2 days'')',
   'SELECT string_agg(x::text, '';'') FROM mals_context(THEIRS) x',
   'SELECT string_agg(x, '';'') FROM mals_export() x',
-  'SELECT mals_health() - ''last_maintenance'' - ''workers''']) q;
+  'SELECT mals_health() - ''last_maintenance'' - ''workers''',
+  'SELECT string_agg(x::text, '';'') FROM mals_latency(field => ''ms'') x',
+  'SELECT string_agg(x::text, '';'') FROM mals_sessions(DAYS) x',
+  'SELECT string_agg(x::text, '';'') FROM mals_tasks(DAYS) x',
+  'SELECT string_agg(x::text, '';'') FROM mals_utilization(DAYS) x',
+  'SELECT regexp_replace(mals_report(DAYS), ''\d\d:\d\d'', '''', ''g'')',
+  'SELECT regexp_replace(mals_digest(), ''\d\d:\d\d'', '''', ''g'')',
+  'SELECT string_agg(x, '';'') FROM mals_metrics() x WHERE x !~ ''mals_(workers|job_age_seconds)''',
+  'SELECT string_agg(agent_id || message, '';'') FROM mals_tail(cursor => CURSOR, timeout => ''1 ms'', max_rows => 1000) x',
+  'SELECT mals_tail_cursor() IS NOT NULL',
+  'SELECT mals_query_explain(''agent:theirs-1'') IS NOT NULL, mals_id_ts(THEIRS) IS NULL, mals_redact(''x''), mals_sparkline(''{1}''), mals_fingerprint_version(), mals_template(''Task alpha of the plan failed''), mals_fingerprint(''Task alpha of the plan failed'')',
+  'SELECT string_agg(x::text, '';'') FROM mals.agents x',
+  'SELECT string_agg(x::text, '';'') FROM mals.alerts x',
+  'SELECT string_agg(x::text, '';'') FROM mals.alert_rules x',
+  'SELECT string_agg(x::text, '';'') FROM mals.partitions x',
+  'SELECT string_agg(x::text, '';'') FROM mals.progress x',
+  'SELECT string_agg(x::text, '';'') FROM mals._metrics x',
+  'SELECT string_agg(x::text, '';'') FROM mals._series x',
+  'SELECT string_agg(x::text, '';'') FROM mals._samples x',
+  'SELECT string_agg(x::text, '';'') FROM mals._entry_totals x',
+  'SELECT string_agg(x::text, '';'') FROM mals._entry_mark x',
+  'SELECT string_agg(x::text, '';'') FROM mals._jobs x']) q;
+-- whatever a reader may call or read is asked
+SELECT p.oid::regprocedure AS "is not asked in access_bound.sql" FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+ WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals') AND d.deptype = 'e' AND has_function_privilege('mals_test_free', p.oid, 'EXECUTE') AND p.proname ~ '^mals_'
+   AND p.proname !~ '^mals_(level_|version$|severity_number)' AND NOT EXISTS (SELECT FROM questions WHERE question ~ (p.proname || '\(')) ORDER BY 1;
+SELECT c.oid::regclass AS "is not asked in access_bound.sql" FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind IN ('r', 'p', 'v')
+ WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'mals') AND d.deptype = 'e' AND has_table_privilege('mals_test_free', c.oid, 'SELECT')
+   AND NOT EXISTS (SELECT FROM questions WHERE question ~ ('FROM mals\.' || c.relname || ' x')) ORDER BY 1;
 GRANT SELECT ON questions TO PUBLIC;
 CREATE TABLE answers (turn int, role text, n int, answer text);
 GRANT INSERT, SELECT ON answers TO PUBLIC;
@@ -172,9 +203,12 @@ SELECT mals_log_batch(jsonb_agg(jsonb_build_object('agent', 'theirs-2', 'message
   FROM unnest('{alpha, beta, gamma, delta, epsilon, zeta, eta, theta, iota, kappa, lambda}'::text[]) w;
 SELECT mals_log('theirs-1', 'Step 2 failed', 'critical', session_key => 's', ts => now() - interval '20 hours') IS NOT NULL AS logged, mals_log('theirs-9', 'Bye') IS NOT NULL AS logged;
 SELECT mals_resolve(:'theirs'), mals_resolve(:'secret');
+SELECT mals_counter('theirs_total'), mals_counter('theirs_other_total'), mals_agent_register('theirs-8'), mals_alert_set('theirs too', 'agent:theirs-*', channels => '[]');
 SELECT mals_maintain() ->> 'templates_regrouped' <> '0' AS regrouped;
 SELECT mals_resolve_error(:'secret_kind'), mals_merge_groups(mals_fingerprint('Hello'), mals_fingerprint('Bye')) AS merged;
 SELECT mals_forget('agent:theirs_1', false) AS forgotten;
+INSERT INTO mals.dead_letters (id, agent_id, attempts, sqlstate, error, entry) VALUES (gen_random_uuid(), 'theirs-1', 1, '23514', 'theirs', '{}');
+INSERT INTO mals._jobs VALUES ('templates', now(), now(), 0, 2, 'theirs') ON CONFLICT (job) DO UPDATE SET failures = 2, error = 'theirs';
 ANALYZE mals.entries;
 SET ROLE mals_test_reader; SELECT ask(3);
 SET ROLE mals_test_writer; SELECT ask(3);
@@ -258,3 +292,4 @@ DROP TABLE questions, answers, plans;
 DROP FUNCTION ask, plan, note_plans, pg_temp.peep;
 DROP ROLE mals_test_reader, mals_test_admin, mals_test_member, mals_test_free;
 TRUNCATE mals.entries, mals._sights, mals._templates, mals._groups, mals._hand_merges, mals._hand_splits, mals.error_status, mals.resolutions, mals.audit, mals._refused_ids;
+TRUNCATE mals.agents, mals.alerts, mals._alert_rules, mals._alert_state, mals._alert_seen, mals._alert_matches, mals._alert_deliveries, mals._series, mals._metrics, mals._samples, mals._entry_totals, mals._entry_mark, mals._jobs, mals.dead_letters;

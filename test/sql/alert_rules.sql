@@ -74,7 +74,7 @@ SELECT rule, count, state, delivered_at IS NOT NULL AS delivered FROM mals.alert
 SELECT name, mals_alert_drop(name) AS dropped, mals_alert_drop(name) AS again FROM mals.alert_rules ORDER BY name;
 SELECT action, query, detail FROM mals.audit WHERE action LIKE 'alert%' AND detail->>'rule' = 'hooks' ORDER BY at;
 RESET ROLE;
--- A reader that is bound to agents sees alerts of these, and no rules.
+-- A reader that is bound to agents sees no alerts, which count the entries of all, and no rules.
 INSERT INTO mals.alerts (fired_at, rule, count, state, agent_id) VALUES (now(), 'bound', 1, 'threshold', 'alert-1'),
   (now(), 'bound', 1, 'threshold', 'other'), (now(), 'bound', 0, 'silent', NULL);
 SELECT mals_bind_agent('alert_reader', 'alert-*');

@@ -80,6 +80,13 @@ is_deeply([ map { $_->{state} } @tests ], ['test'], 'a test alert');
 is($tests[0]{entry}, undef, 'has no entry');
 is(scalar(heard()), 0, 'what was rolled back fires nothing');
 
+# Anyone may listen: where roles are bound to agents nothing is said of entries.
+$node->safe_psql('postgres', q{CREATE ROLE bound; SELECT mals_bind_agent('bound', 'x'); SELECT mals_log('bot', 'not for all', 'error')});
+my ($bare) = wait_for(1);
+is(join(' ', sort keys %$bare), 'database fired_at id rule state', 'with bindings a notification tells nothing of entries');
+sql_is($node, qq{SELECT rule FROM mals.alerts WHERE id = '$bare->{id}'}, 'one', 'it is found by its id');
+$node->safe_psql('postgres', q{SELECT mals_bind_agent('bound', NULL)});
+
 # A storm: thousands of new events at once. All fire, without another entry, and all are told of, of those
 # that wait many by their ids in one notification; which fits, however long names are.
 my $name = q{repeat(E'"\\\\', 64)};

@@ -142,6 +142,9 @@ is(messages('dead'), '1,2,3,4,6,7,8,9', 'one bad unit does not keep others from 
 sql_is($node, q{SELECT count(*), count(*) FILTER (WHERE entry->>'message' = 'poison'), min(sqlstate), bool_and(error LIKE '%"poison"%'), min(attempts) FROM mals.dead_letters},
 	'3|2|23514|t|3', 'it is kept with its error');
 sql_is($node, q{SELECT (mals_health()->'ring'->>'dead_letters')::int, mals_health()->>'status'}, '3|degraded', 'and shown by mals_health');
+$node->safe_psql('postgres', q{CREATE ROLE blinkered; SELECT mals_grant('blinkered', 'reader'), mals_bind_agent('blinkered', 'none')});
+sql_is($node, q{SET ROLE blinkered; SELECT mals_health()->>'status', mals_health()->'ring', mals_health()->'warnings', (SELECT count(*) FROM mals_metrics() m WHERE m ~ 'ring|bytes|estimate')},
+	'ok|null|[]|0', 'but not to roles that are bound to agents');
 like(failing(q{SET mals.write_mode = 'autonomous'; SELECT mals_log('dead', 'poison')}),
 	qr/ERROR:  mals_log\(\): new row for relation .* violates check constraint "poison"\nDETAIL:.*\nHINT:  The entries are kept in mals.dead_letters/,
 	'an autonomous caller gets the error');
