@@ -105,6 +105,11 @@
 #define mals_owns_extension(oid) pg_extension_ownercheck((oid), GetUserId())
 #endif
 
+/* pg_database.datconnlimit of a DROP DATABASE that was interrupted (since 15.4). */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB -2
+#endif
+
 /* Copies a text for the value of a setting; NULL if memory is out. */
 #if PG_VERSION_NUM >= 160000
 #define mals_guc_strdup(text) guc_strdup(LOG, text)

@@ -4,6 +4,11 @@ CREATE FUNCTION mals_version() RETURNS text
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_version() IS 'The version of the mals library that this session runs, such as 0.1.';
 
+CREATE FUNCTION mals._worker_trouble() RETURNS text
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'mals_worker_trouble';
+COMMENT ON FUNCTION mals._worker_trouble() IS
+  'What keeps background workers of mals from running in this database, or NULL.';
+
 -- SECURITY DEFINER because anyone may ask, and few may read entries.
 CREATE FUNCTION mals_health() RETURNS jsonb
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
@@ -37,6 +42,8 @@ AS $$
       SELECT format('job %s has failed %s times in a row, last at %s%s', job, failures, finished_at,
                     CASE WHEN reads THEN ': ' || error END)
         FROM mals._jobs, caller WHERE failures > 0
+      UNION ALL
+      SELECT trouble FROM mals._worker_trouble() AS trouble WHERE trouble IS NOT NULL
       UNION ALL
       SELECT format('%s entries could not be written, last at %s: see mals.dead_letters', count(*), max(at))
         FROM mals.dead_letters HAVING count(*) > 0

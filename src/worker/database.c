@@ -175,13 +175,17 @@ look_aside(void)
 	for (int i = 0; i < mals_njobs; i++)
 	{
 		pid_t pid;
+		bool ok;
 
 		if (schedules[i].aside == NULL ||
 			GetBackgroundWorkerPid(schedules[i].aside, &pid) != BGWH_STOPPED)
 			continue;
 		pfree(schedules[i].aside);
 		schedules[i].aside = NULL;
-		plan_next(i, (pg_atomic_read_u32(&slot->failed) & ((uint32) 1 << i)) == 0);
+		ok = (pg_atomic_read_u32(&slot->failed) & ((uint32) 1 << i)) == 0;
+		if (!ok)
+			check_extension();
+		plan_next(i, ok);
 	}
 }
 
@@ -224,7 +228,11 @@ do_jobs(MemoryContext scratch)
 				MemoryContextReset(scratch);
 				CHECK_FOR_INTERRUPTS();
 				if (!ok)
-					return 0; /* the extension may be gone: look before the next job */
+				{
+					/* maybe because the extension is gone */
+					check_extension();
+					return 0;
+				}
 			}
 		}
 		if (schedules[i].aside == NULL)
@@ -243,8 +251,8 @@ mals_database_main(Datum database)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	mals_worker_connect(DatumGetObjectId(database));
-	slot = mals_database();
+	mals_worker_connect(DatumGetObjectId(database), 0);
+	slot = mals_database_peek();
 	if (slot == NULL)
 		proc_exit(0);
 	enter();
@@ -292,7 +300,7 @@ mals_job_main(Datum argument)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	mals_worker_connect(database);
+	mals_worker_connect(database, 0);
 	MemoryContextSwitchTo(
 		AllocSetContextCreate(TopMemoryContext, "mals job", ALLOCSET_DEFAULT_SIZES));
 	if (mals_job_run(job))

@@ -17,6 +17,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -25,6 +26,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -32,15 +34,21 @@
 #include "utils/varlena.h"
 #include "utils/wait_event.h"
 
+#include "mals_compat.h"
 #include "mals_guc.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(mals_worker_trouble);
 
 /* Workers that may look for the extension at once. */
 #define MAX_LOOKING 2
 
 /* The longest wait before a worker that failed is started again, in milliseconds. */
 #define MAX_BACKOFF 60000
+
+/* Failures in a row that mals_health tells of. */
+#define MIN_FAILURES 3
 
 /* How long to wait where max_worker_processes leaves no place, in milliseconds. */
 #define NO_PLACE_DELAY 5000
@@ -81,12 +89,25 @@ is_listed(const char *name)
 	return false;
 }
 
-/* Lists the databases where a worker may run: all, or the one that is given. */
-static List *
-list_databases(Oid only)
+/* Tells whether a worker may run in a database. */
+static bool
+is_allowed(Form_pg_database form)
+{
+	const char *name = NameStr(form->datname);
+
+	/*
+	 * A connection to a template would be in the way of CREATE DATABASE; a
+	 * DROP DATABASE that was interrupted leaves a database that is invalid.
+	 */
+	return form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB && !form->datistemplate &&
+		   strcmp(name, "template1") != 0 && is_listed(name);
+}
+
+/* Lists the databases that there are, and those where a worker may run. */
+static void
+list_databases(List **all, List **allowed)
 {
 	MemoryContext context = CurrentMemoryContext;
-	List *list = NIL;
 	Relation relation;
 	TableScanDesc scan;
 	HeapTuple tuple;
@@ -97,14 +118,11 @@ list_databases(Oid only)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		const char *name = NameStr(form->datname);
 
-		/* a connection to a template would be in the way of CREATE DATABASE */
-		if (!form->datallowconn || form->datistemplate || strcmp(name, "template1") == 0 ||
-			(OidIsValid(only) && form->oid != only) || !is_listed(name))
-			continue;
 		MemoryContextSwitchTo(context);
-		list = lappend_oid(list, form->oid);
+		*all = lappend_oid(*all, form->oid);
+		if (mals_worker_enabled && is_allowed(form))
+			*allowed = lappend_oid(*allowed, form->oid);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
@@ -112,55 +130,66 @@ list_databases(Oid only)
 	/* if it had to wait, what was told meanwhile has not set the latch for good */
 	SetLatch(MyLatch);
 	MemoryContextSwitchTo(context);
-	return list;
 }
 
-/* Puts databases among those that wait. */
+/* Ends what runs in a database where nothing may run, or for good where it is gone. */
 static void
-enqueue(List *databases)
+dismiss(MalsDatabase *slot, bool gone)
 {
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-	waiting = list_concat_unique_oid(waiting, databases);
-	MemoryContextSwitchTo(old);
+	slot->wanted = false;
+	if (slot->worker != 0)
+		kill(slot->worker, SIGTERM);
+	if (gone)
+	{
+		slot->asked++;
+		mals_ring_stop(&slot->ring, true);
+	}
 }
 
-/* Takes in what sessions have told; allowed lists who may have a worker, after a look at all. */
+/* Takes in what sessions have told. */
 static void
 take_news(void)
 {
 	Oid news[lengthof(mals_shared->news)];
+	Oid slots[MALS_MAX_DATABASES];
 	int nnews;
-	bool all;
+	bool look_at_all;
+	List *all = NIL;
+	List *allowed = NIL;
+	MemoryContext old;
 
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
-	all = mals_shared->look_at_all;
+	look_at_all = mals_shared->look_at_all;
 	nnews = mals_shared->nnews;
 	memcpy(news, mals_shared->news, nnews * sizeof(Oid));
 	mals_shared->look_at_all = false;
 	mals_shared->nnews = 0;
+	/* before the look at what there is: later ones may be of databases made after that */
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+		slots[i] = mals_shared->databases[i].database;
+	LWLockRelease(mals_shared->lock);
+	if (!look_at_all && nnews == 0)
+		return;
+
+	list_databases(&all, &allowed);
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MALS_MAX_DATABASES; i++)
+	{
+		MalsDatabase *slot = &mals_shared->databases[i];
+
+		if (OidIsValid(slots[i]) && slot->database == slots[i] &&
+			!list_member_oid(allowed, slots[i]))
+			dismiss(slot, !list_member_oid(all, slots[i]));
+	}
 	LWLockRelease(mals_shared->lock);
 
-	if (all)
-	{
-		List *allowed = mals_worker_enabled ? list_databases(InvalidOid) : NIL;
-
-		LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
-		for (int i = 0; i < MALS_MAX_DATABASES; i++)
-		{
-			MalsDatabase *slot = &mals_shared->databases[i];
-
-			if (!OidIsValid(slot->database) || list_member_oid(allowed, slot->database))
-				continue;
-			slot->wanted = false;
-			if (slot->worker != 0)
-				kill(slot->worker, SIGTERM);
-		}
-		LWLockRelease(mals_shared->lock);
-		enqueue(allowed);
-	}
-	for (int i = 0; mals_worker_enabled && i < nnews; i++)
-		enqueue(list_databases(news[i]));
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (look_at_all)
+		waiting = list_concat_unique_oid(waiting, allowed);
+	for (int i = 0; i < nnews; i++)
+		if (list_member_oid(allowed, news[i]))
+			waiting = list_append_unique_oid(waiting, news[i]);
+	MemoryContextSwitchTo(old);
 }
 
 /* Frees the slots of databases that are gone or have no extension; counts those being looked at. */
@@ -180,7 +209,11 @@ tidy_slots(void)
 			pfree(handles[i]);
 			handles[i] = NULL;
 			if (slot->wanted && slot->worker == 0)
+			{
+				/* maybe because it may not run there any more */
 				slot->failures++;
+				mals_launcher_note(slot->database);
+			}
 		}
 		if (writers[i] != NULL && GetBackgroundWorkerPid(writers[i], &pid) == BGWH_STOPPED)
 		{
@@ -255,6 +288,7 @@ start_workers(void)
 			handles[i] = mals_worker_start("mals worker", "mals_database_main",
 										   ObjectIdGetDatum(slot->database));
 			MemoryContextSwitchTo(old);
+			slot->starved = handles[i] == NULL;
 			slot->started = now;
 			wait = NO_PLACE_DELAY;
 		}
@@ -290,6 +324,7 @@ start_writers(void)
 			writers[i] = mals_worker_start("mals writer", "mals_writer_main",
 										   ObjectIdGetDatum(slot->database));
 			MemoryContextSwitchTo(old);
+			slot->starved = writers[i] == NULL;
 			writers_started[i] = now;
 			wait = 1000;
 		}
@@ -297,6 +332,30 @@ start_writers(void)
 			delay = wait;
 	}
 	return delay;
+}
+
+/* SQL: what keeps background workers from running in this database, or NULL. */
+Datum
+mals_worker_trouble(PG_FUNCTION_ARGS)
+{
+	const MalsDatabase *slot = mals_database_peek();
+	char *trouble = NULL;
+
+	if (mals_shared == NULL || RecoveryInProgress())
+		PG_RETURN_NULL();
+	LWLockAcquire(mals_shared->lock, LW_SHARED);
+	if (mals_shared->launcher_proc < 0 || (slot != NULL && slot->starved))
+		trouble = psprintf("no background worker can be started: raise max_worker_processes, which "
+						   "is %d, and restart the server",
+						   max_worker_processes);
+	else if (slot != NULL && slot->failures >= MIN_FAILURES)
+		trouble = psprintf("the background worker of this database has failed %d times in a row: "
+						   "see the server's log",
+						   slot->failures);
+	LWLockRelease(mals_shared->lock);
+	if (trouble == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(trouble));
 }
 
 void

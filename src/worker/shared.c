@@ -77,8 +77,10 @@ mals_database_slot(Oid database, bool create)
 	unused->wanted = false;
 	unused->holders = 0;
 	unused->extension = false;
+	unused->starved = false;
 	unused->failures = 0;
 	unused->started = 0;
+	mals_ring_assign(&unused->ring, database);
 	mals_tails_reset(&unused->tails);
 	return unused;
 }
@@ -132,14 +134,20 @@ mals_database_wake(MalsDatabase *slot, uint32 reasons)
 }
 
 void
-mals_launcher_notify(Oid database)
+mals_launcher_note(Oid database)
 {
-	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
 	if (!OidIsValid(database) || mals_shared->nnews == lengthof(mals_shared->news))
 		mals_shared->look_at_all = true;
 	else
 		mals_shared->news[mals_shared->nnews++] = database;
 	mals_wake_process(mals_shared->launcher_proc);
+}
+
+void
+mals_launcher_notify(Oid database)
+{
+	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
+	mals_launcher_note(database);
 	LWLockRelease(mals_shared->lock);
 }
 

@@ -52,6 +52,7 @@ typedef struct MalsDatabase
 	int worker_proc;     /* lock; its number among PGPROCs, or -1 */
 	TimestampTz started; /* lock; when a worker was last started */
 	int failures;        /* lock; workers in a row that failed */
+	bool starved;        /* lock; max_worker_processes left no place for one */
 	pid_t members[MALS_MAX_MEMBERS]; /* lock; all processes of mals that are connected, or 0 */
 
 	pg_atomic_uint32 wake;    /* MALS_WAKE_… for the worker */
@@ -99,7 +100,10 @@ extern void mals_wake_process(int proc);
 /* Wakes the worker of a database for MALS_WAKE_… reasons. */
 extern void mals_database_wake(MalsDatabase *slot, uint32 reasons);
 
-/* Has the launcher look at a database, or at all (InvalidOid). Takes the lock. */
+/* Has the launcher look at a database, or at all (InvalidOid); the caller holds the lock. */
+extern void mals_launcher_note(Oid database);
+
+/* The same; takes the lock. */
 extern void mals_launcher_notify(Oid database);
 
 /*

@@ -44,19 +44,19 @@ mals_worker_start(const char *type, const char *function, Datum argument)
 }
 
 void
-mals_worker_connect(Oid database)
+mals_worker_connect(Oid database, uint32 flags)
 {
 	MalsDatabase *slot = NULL;
 
 	if (mals_shared != NULL)
 	{
 		LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
-		slot = mals_database_slot(database, true);
+		slot = mals_database_slot(database, false);
 		LWLockRelease(mals_shared->lock);
 	}
 	if (slot != NULL && !mals_database_join(slot))
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, flags);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	StartTransactionCommand();
 	strlcpy(mals_worker_database, get_database_name(database), NAMEDATALEN);

@@ -26,6 +26,7 @@
 
 #include "alert/alert.h"
 #include "partition/partition.h"
+#include "worker/shared.h"
 #include "worker/worker.h"
 
 #define TASK_MAGIC 0x6d616c73 /* "mals" */
@@ -125,7 +126,7 @@ mals_task_main(Datum handle)
 	if (task->magic != TASK_MAGIC)
 		elog(ERROR, "mals: bad magic number in the segment of a task");
 
-	mals_worker_connect(task->database);
+	mals_worker_connect(task->database, BGWORKER_BYPASS_ALLOWCONN);
 	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
 	goes_on = task->kind == MALS_TASK_PRUNE && !task->arguments.retention.dry_run;
 	perform(task);
@@ -186,6 +187,7 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 
 	if (!IsUnderPostmaster)
 		return false;
+	(void) mals_database(); /* the worker is noted in its slot */
 	segment = dsm_create(sizeof(Task), DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (segment == NULL)
 		return false;

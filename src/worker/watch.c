@@ -14,6 +14,7 @@
 #include "mals_errors.h"
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -24,6 +25,8 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #include "mals_compat.h"
@@ -34,11 +37,18 @@
 /* How long processes of mals may take to leave a database, in milliseconds. */
 #define LEAVE_TIMEOUT 10000
 
+/* A database that this transaction keeps processes of mals away from. */
+typedef struct Hold
+{
+	Oid database;
+	int level;    /* the subtransaction that does, whose abort ends it */
+	bool dropped; /* it is gone, once this is committed */
+} Hold;
+
 /* What this transaction has to tell when it ends. */
-static Oid held = InvalidOid;     /* processes are kept away from this database */
-static bool dropping = false;     /* which is being dropped */
+static List *holds = NIL;         /* of Hold; in TopTransactionContext */
 static Oid appeared = InvalidOid; /* the launcher is to look here */
-static bool altered = false;      /* a database may be a template now, or be none any more */
+static bool altered = false;      /* the launcher is to look at all databases */
 static uint32 wake = 0;           /* MALS_WAKE_… for the worker of … */
 static Oid woken = InvalidOid;    /* … this database, or of all (InvalidOid) */
 
@@ -58,25 +68,38 @@ has_members(MalsDatabase *slot, bool terminate)
 	return found;
 }
 
+/* Notes that a database is held. */
+static void
+note_hold(Oid database)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Hold *hold = palloc(sizeof(Hold));
+
+	hold->database = database;
+	hold->level = GetCurrentTransactionNestLevel();
+	hold->dropped = false;
+	holds = lappend(holds, hold);
+	MemoryContextSwitchTo(old);
+}
+
 /* Stops all processes of mals in a database and keeps them away. */
 static void
-hold(Oid database, bool drop)
+hold(Oid database)
 {
 	MalsDatabase *slot;
 	bool found;
 
-	if (!OidIsValid(database) || OidIsValid(held))
+	if (!OidIsValid(database))
 		return;
+	note_hold(database);
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
-	slot = mals_database_slot(database, true);
+	slot = mals_database_slot(database, false);
+	if (slot == NULL && (slot = mals_database_slot(database, true)) != NULL)
+		slot->asked++; /* the launcher frees it where it is of no use */
 	if (slot != NULL)
 		slot->holders++;
 	found = slot != NULL && has_members(slot, true);
 	LWLockRelease(mals_shared->lock);
-	if (slot == NULL)
-		return;
-	held = database;
-	dropping = drop;
 	for (int waited = 0; found && waited < LEAVE_TIMEOUT; waited += 10)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
@@ -89,19 +112,43 @@ hold(Oid database, bool drop)
 	}
 }
 
-/* Lets processes of mals into the database again, or forgets one that is gone. */
+/* Lets processes of mals into a database again, or forgets one that is gone. */
 static void
-release(bool committed)
+release(const Hold *hold, bool committed)
 {
 	MalsDatabase *slot;
 
 	LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
-	slot = mals_database_slot(held, false);
-	if (slot != NULL && --slot->holders == 0 && dropping && committed)
+	slot = mals_database_slot(hold->database, false);
+	if (slot != NULL && slot->holders > 0 && --slot->holders == 0 && hold->dropped && committed)
 		mals_database_free(slot);
 	LWLockRelease(mals_shared->lock);
-	if (!dropping || !committed)
-		mals_launcher_notify(held);
+	mals_launcher_notify(hold->database);
+}
+
+/* Ends the holds of this subtransaction, or passes them on to its parent. */
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+	ListCell *cell;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	foreach (cell, holds)
+	{
+		Hold *hold = lfirst(cell);
+
+		if (hold->level < level)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			hold->level = level - 1;
+		else
+		{
+			release(hold, false);
+			holds = foreach_delete_current(holds, cell);
+		}
+	}
 }
 
 /* Wakes the worker of one database, or of all; has writers start again where settings changed. */
@@ -128,19 +175,21 @@ static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	bool committed = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+	ListCell *cell;
 
 	if (!committed && event != XACT_EVENT_ABORT)
 		return;
-	if (OidIsValid(held))
-		release(committed);
+	foreach (cell, holds)
+		release(lfirst(cell), committed);
 	if (committed && OidIsValid(appeared))
 		mals_launcher_notify(appeared);
 	if (committed && altered)
 		mals_launcher_notify(InvalidOid);
 	if (committed && wake != 0)
 		wake_workers();
-	held = appeared = woken = InvalidOid;
-	dropping = altered = false;
+	holds = NIL;
+	appeared = woken = InvalidOid;
+	altered = false;
 	wake = 0;
 }
 
@@ -194,6 +243,42 @@ owned_database(const char *name)
 	return OidIsValid(database) && mals_owns_database(database) ? database : InvalidOid;
 }
 
+/* Likewise one that is to be copied: whoever may make databases may copy templates, too. */
+static Oid
+copied_database(const char *name)
+{
+	Oid database = get_database_oid(name, true);
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool template = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+	}
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		template = template && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return template ? database : owned_database(name);
+}
+
+/* Notes which of the databases that are held were dropped. */
+static void
+note_dropped(void)
+{
+	ListCell *cell;
+
+	foreach (cell, holds)
+	{
+		Hold *hold = lfirst(cell);
+
+		hold->dropped = !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(hold->database));
+	}
+}
+
 void
 mals_watch_before(PlannedStmt *statement)
 {
@@ -204,26 +289,26 @@ mals_watch_before(PlannedStmt *statement)
 	switch (nodeTag(node))
 	{
 		case T_DropdbStmt:
-			hold(owned_database(((DropdbStmt *) node)->dbname), true);
+			hold(owned_database(((DropdbStmt *) node)->dbname));
 			break;
 		case T_DropStmt:
 			if (drops_extension((DropStmt *) node))
-				hold(MyDatabaseId, false);
+				hold(MyDatabaseId);
 			break;
 		case T_RenameStmt:
 			if (((RenameStmt *) node)->renameType == OBJECT_DATABASE)
-				hold(owned_database(((RenameStmt *) node)->subname), false);
+				hold(owned_database(((RenameStmt *) node)->subname));
 			break;
 		case T_AlterDatabaseStmt:
 			if (find_option(((AlterDatabaseStmt *) node)->options, "tablespace"))
-				hold(owned_database(((AlterDatabaseStmt *) node)->dbname), false);
+				hold(owned_database(((AlterDatabaseStmt *) node)->dbname));
 			break;
 		case T_CreatedbStmt:
 		{
 			DefElem *template = find_option(((CreatedbStmt *) node)->options, "template");
 
-			if (template != NULL && template->arg != NULL)
-				hold(owned_database(defGetString(template)), false);
+			hold(copied_database(template != NULL && template->arg != NULL ? defGetString(template)
+																		   : "template1"));
 			break;
 		}
 		default:
@@ -241,8 +326,12 @@ mals_watch_after(PlannedStmt *statement)
 	switch (nodeTag(node))
 	{
 		case T_CreateExtensionStmt:
-			if (strcmp(((CreateExtensionStmt *) node)->extname, "mals") == 0)
+			/* it may be made for another one */
+			if (OidIsValid(get_extension_oid("mals", true)))
 				appeared = MyDatabaseId;
+			break;
+		case T_DropdbStmt:
+			note_dropped();
 			break;
 		case T_DropStmt:
 		case T_DropOwnedStmt:
@@ -265,8 +354,15 @@ mals_watch_after(PlannedStmt *statement)
 			break;
 		case T_TransactionStmt:
 			/* nobody knows what the transaction that was prepared has left */
-			if (((TransactionStmt *) node)->kind == TRANS_STMT_COMMIT_PREPARED)
+			if (((TransactionStmt *) node)->kind == TRANS_STMT_COMMIT_PREPARED &&
+				OidIsValid(get_extension_oid("mals", true)))
+			{
+				const MalsDatabase *slot = mals_database_peek();
+
 				mals_note_work(MALS_WORK_ANY);
+				if (slot == NULL || !slot->extension)
+					appeared = MyDatabaseId;
+			}
 			break;
 		default:
 			break;
@@ -277,4 +373,5 @@ void
 mals_watch_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterSubXactCallback(at_subtransaction_end, NULL);
 }

@@ -50,8 +50,9 @@ extern BackgroundWorkerHandle *mals_worker_start(const char *type, const char *f
  * Connects a background worker to a database as the bootstrap superuser, with
  * search_path pinned, and notes it among the database's processes. Exits where
  * a statement keeps mals away from the database (DROP DATABASE and its like).
+ * Flags are BGWORKER_BYPASS_….
  */
-extern void mals_worker_connect(Oid database);
+extern void mals_worker_connect(Oid database, uint32 flags);
 
 /* The name of the database that this process is connected to by mals_worker_connect. */
 extern char mals_worker_database[NAMEDATALEN];

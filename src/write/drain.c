@@ -61,6 +61,9 @@
 /* How long to wait where not even dead letters can be written, in milliseconds. */
 #define STUCK_DELAY 1000
 
+/* How long to wait for locks, in all, once it is to stop, in milliseconds. */
+#define STOP_TIMEOUT 10000
+
 /* Units with what became of them. */
 typedef struct Batch
 {
@@ -73,7 +76,9 @@ typedef struct Batch
 
 static MalsRing *ring;
 static volatile sig_atomic_t stopping = false;
-static volatile sig_atomic_t committing = false;
+static volatile sig_atomic_t working = false;   /* a transaction is open */
+static volatile sig_atomic_t cancelled = false; /* SIGTERM has cancelled it: to be begun anew */
+static TimestampTz stop_waiting = 0;            /* stopping: no lock is waited for any longer */
 
 /* The last transaction: units that were awaited, and what its commit took, in microseconds. */
 static int answered = 0;
@@ -86,9 +91,13 @@ handle_stop(SIGNAL_ARGS)
 	int save_errno = errno;
 
 	stopping = true;
-	/* a commit that waits for a standby must not wait for one that may never come */
-	if (committing)
-		QueryCancelPending = true;
+	/* a transaction must not wait for a lock, nor a commit for a standby, that may never come */
+	if (working)
+	{
+		working = false;
+		cancelled = true;
+		QueryCancelPending = InterruptPending = true;
+	}
 	SetLatch(MyLatch);
 	errno = save_errno;
 }
@@ -172,6 +181,24 @@ for_entries(const MalsRecord *record, void (*function)(MalsEntry *entry, void *a
 		dsm_detach(segment);
 }
 
+/*
+ * How long to wait for a lock: for tables as long as it takes, as senders would,
+ * for a transaction that is about to store the same id not that long.
+ */
+static int
+lock_timeout(bool of_id)
+{
+	int timeout = of_id ? ID_TIMEOUT : 0;
+	long left;
+
+	if (!stopping)
+		return timeout;
+	if (stop_waiting == 0)
+		stop_waiting = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT);
+	left = Max(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), stop_waiting), 1);
+	return timeout == 0 ? left : Min(timeout, left);
+}
+
 /* A unit that is being written. */
 typedef struct Writing
 {
@@ -185,8 +212,7 @@ write_entry(MalsEntry *entry, void *arg)
 {
 	Writing *writing = arg;
 
-	/* for its table the writer waits as long as it takes, as senders would */
-	LockTimeout = entry->has_id || entry->has_refused_key ? ID_TIMEOUT : 0;
+	LockTimeout = lock_timeout(entry->has_id || entry->has_refused_key);
 	if (!mals_writer_add(writing->writer, entry))
 		writing->outcome->duplicates++;
 	writing->outcome->id = entry->id;
@@ -218,9 +244,8 @@ commit(const Work *work)
 	synchronous_commit = stopping ? SYNCHRONOUS_COMMIT_LOCAL_FLUSH : level;
 
 	HOLD_INTERRUPTS();
-	committing = true;
 	CommitTransactionCommand();
-	committing = false;
+	working = cancelled = false;
 	QueryCancelPending = false;
 	commit_time = GetCurrentTimestamp() - begin;
 	mals_ring_answer(ring, work->records, work->outcomes, work->n);
@@ -234,7 +259,9 @@ commit(const Work *work)
 static void
 begin(void)
 {
-	LockTimeout = 0;
+	/* in this order: SIGTERM is seen, or cancels */
+	working = true;
+	LockTimeout = lock_timeout(false);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -349,32 +376,42 @@ write_suppressed(const Work *unused)
 	(void) mals_writer_end(writer);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	working = false;
 }
 
 typedef void (*Step)(const Work *);
 
-/* Takes a step in a transaction of its own. Returns its error, or NULL. */
+/*
+ * Takes a step in a transaction of its own, or in a second one where SIGTERM has
+ * cancelled the first. Returns its error, or NULL.
+ */
 static ErrorData *
 attempt(Step step, MalsRecord **records, MalsOutcome *outcomes, int n, const ErrorData *why)
 {
 	Work work = {records, outcomes, n, why};
 	MemoryContext context = CurrentMemoryContext;
-	ErrorData *volatile error = NULL;
+	ErrorData *volatile error;
 
-	PG_TRY();
+	do
 	{
-		step(&work);
-	}
-	PG_CATCH();
-	{
+		cancelled = false;
+		error = NULL;
+		PG_TRY();
+		{
+			step(&work);
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
+			FlushErrorState();
+			working = false;
+			QueryCancelPending = false;
+			AbortCurrentTransaction();
+		}
+		PG_END_TRY();
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		committing = false;
-		AbortCurrentTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
+	} while (error != NULL && cancelled);
 	return error;
 }
 
@@ -392,6 +429,7 @@ bury(MalsRecord *record, MalsOutcome *outcome, const ErrorData *error)
 	for (bool told = false; (trouble = attempt(write_dead_letters, &record, outcome, 1, error));
 		 told = true)
 	{
+		ErrorData *again;
 		bool dropped = !has_extension();
 		/* whoever waits can be told; entries of others are kept as long as the server runs */
 		bool last = stopping || dropped || (record->flags & MALS_RECORD_AWAITED) ||
@@ -413,11 +451,14 @@ bury(MalsRecord *record, MalsOutcome *outcome, const ErrorData *error)
 				dsm_unpin_segment(((MalsRecordSegment *) mals_record_data(record))->handle);
 			return;
 		}
+		FreeErrorData(trouble);
 		rest(STUCK_DELAY);
-		if (attempt(write_units, &record, outcome, 1, NULL) == NULL)
+		again = attempt(write_units, &record, outcome, 1, NULL);
+		if (again == NULL)
 			return;
+		FreeErrorData(again);
 	}
-	ring->dead_letters += record->nentries;
+	ring->counts.dead_letters += record->nentries;
 	ereport(LOG, errcode(error->sqlerrcode),
 			errmsg("mals could not write %u entries: %s", record->nentries, error->message),
 			errdetail("They are kept in mals.dead_letters."));
@@ -474,6 +515,7 @@ drain(uint64 taken, MalsRingCursor *cursor, Batch *batch)
 				continue;
 			if (record->flags & MALS_RECORD_WITHDRAWN)
 			{
+				mals_ring_answer(ring, &record, batch->outcomes, 1);
 				if (segment != NULL)
 					dsm_unpin_segment(segment->handle);
 				continue;
@@ -601,10 +643,14 @@ work(void)
 void
 mals_writer_main(Datum database)
 {
+	MalsDatabase *slot;
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, handle_stop);
+	/* entries are not to become dead letters because someone cancels what runs */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
-	mals_worker_connect(DatumGetObjectId(database));
+	mals_worker_connect(DatumGetObjectId(database), BGWORKER_BYPASS_ALLOWCONN);
 	/* what roles and databases set for their own sessions must not keep entries from being written */
 	SetConfigOption("mals.write_mode", "transactional", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
@@ -612,9 +658,10 @@ mals_writer_main(Datum database)
 	/* senders have asked for their limits */
 	SetConfigOption("mals.rate_limit", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	ring = mals_ring();
-	if (ring == NULL)
+	slot = mals_database_peek();
+	if (slot == NULL)
 		proc_exit(0);
+	ring = &slot->ring;
 	if (!has_extension())
 	{
 		mals_ring_stop(ring, true);

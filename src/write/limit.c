@@ -127,9 +127,12 @@ find_bucket(void *places, int n, Size size, uint64 key, bool *found)
 static bool
 take_token(Bucket *bucket, TimestampTz now, int limit, int64 period)
 {
-	TimestampTz full = Max(bucket->full, now) + period / limit;
+	TimestampTz full;
 
-	if (full - now > Max(period, period / limit))
+	/* a clock that was set back must not keep an agent from logging */
+	bucket->full = Min(Max(bucket->full, now), now + period);
+	full = bucket->full + period / limit;
+	if (full - now > period)
 		return false;
 	bucket->full = full;
 	return true;

@@ -81,9 +81,10 @@ typedef struct Block
 /* Where a session finds the outcome of the unit that it waits for. */
 typedef struct Waiter
 {
-	uint64 number; /* lock of the ring; 0: it does not wait */
-	int ring;      /* lock of the ring; the slot's number */
-	bool answered; /* set last */
+	slock_t lock;  /* protects all: the place's last owner may have waited for another ring */
+	uint64 number; /* 0: it does not wait */
+	int ring;      /* the slot's number */
+	bool answered; /* read without the lock */
 	int sqlerrcode;
 	uint32 duplicates;
 	pg_uuid_t id;
@@ -141,6 +142,8 @@ mals_ring_area_startup(void)
 		area->nblocks = area->nfree = count_blocks();
 		SpinLockInit(&area->lock);
 		ConditionVariableInit(&area->changed);
+		for (int i = 0; i < MaxBackends; i++)
+			SpinLockInit(&area->waiters[i].lock);
 		for (uint32 i = 0; i < area->nblocks; i++)
 			blocks[i].next = i + 1 < area->nblocks ? i + 1 : NO_BLOCK;
 	}
@@ -195,38 +198,6 @@ free_first(MalsRing *ring)
 	area->free = block;
 	area->nfree++;
 	SpinLockRelease(&area->lock);
-}
-
-void
-mals_ring_init(MalsRing *ring, int tranche)
-{
-	memset(ring, 0, sizeof(*ring));
-	LWLockInitialize(&ring->lock, tranche);
-	ring->writer_proc = -1;
-	ring->first = ring->last = NO_BLOCK;
-	pg_atomic_init_u64(&ring->suppressed, 0);
-}
-
-void
-mals_ring_clear(MalsRing *ring)
-{
-	int tranche = ring->lock.tranche;
-
-	while (ring->first != NO_BLOCK)
-	{
-		uint32 offset = ring->first_offset;
-
-		while (offset < blocks[ring->first].used)
-		{
-			MalsRecord *record = record_at(ring->first, offset);
-
-			if (record->kind == MALS_RECORD_SEGMENT && !(record->flags & MALS_RECORD_DONE))
-				dsm_unpin_segment(((MalsRecordSegment *) mals_record_data(record))->handle);
-			offset += record->size;
-		}
-		free_first(ring);
-	}
-	mals_ring_init(ring, tranche);
 }
 
 MalsRing *
@@ -313,6 +284,11 @@ mals_ring_put(MalsRing *ring, MalsRecord *record, const MalsPart *parts, int npa
 		segment = ((const MalsRecordSegment *) parts[0].data)->size;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
+	if (ring->database != MyDatabaseId)
+	{
+		LWLockRelease(&ring->lock);
+		return MALS_PUT_CLOSED;
+	}
 	/* no one is told that a message is taken */
 	if (!ring->open && record->kind != MALS_RECORD_MESSAGE)
 		result = MALS_PUT_CLOSED;
@@ -328,15 +304,17 @@ mals_ring_put(MalsRing *ring, MalsRecord *record, const MalsPart *parts, int npa
 		{
 			Waiter *waiter = my_waiter();
 
+			SpinLockAcquire(&waiter->lock);
 			waiter->number = record->number;
 			waiter->ring = ring_index(ring);
 			waiter->answered = false;
+			SpinLockRelease(&waiter->lock);
 			ring->nawaited++;
 		}
 		result = MALS_PUT_DONE;
 	}
 	if (record->kind == MALS_RECORD_MESSAGE)
-		*(result == MALS_PUT_DONE ? &ring->captured : &ring->uncaptured) += 1;
+		*(result == MALS_PUT_DONE ? &ring->counts.captured : &ring->counts.uncaptured) += 1;
 	if (awaited || result == MALS_PUT_FULL || ring->bytes + ring->segment_bytes >= ENOUGH_BYTES)
 		ring->urgent = true;
 	if (ring->sleep == MALS_RING_IDLE || (ring->sleep == MALS_RING_TIMED && ring->urgent))
@@ -380,6 +358,7 @@ void
 mals_ring_want(MalsRing *ring)
 {
 	ring->wanted = true;
+	pg_memory_barrier();
 	if (ring->writer == 0)
 		mals_wake_process(mals_shared->launcher_proc);
 }
@@ -402,18 +381,30 @@ mals_ring_wait_end(void)
 	ConditionVariableCancelSleep();
 }
 
+/* Tells whether a session waits for a unit of a ring. The caller holds the place's lock. */
+static bool
+waits_for(const Waiter *waiter, const MalsRing *ring, uint64 number)
+{
+	return waiter->number == number && waiter->ring == ring_index(ring);
+}
+
 bool
 mals_ring_withdraw(MalsRing *ring, MalsRecord *place, uint64 number)
 {
-	bool withdrawn;
+	Waiter *waiter = my_waiter();
+	bool waits;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	withdrawn = number > ring->taken;
-	if (withdrawn)
+	SpinLockAcquire(&waiter->lock);
+	waits = waits_for(waiter, ring, number);
+	waiter->number = 0;
+	SpinLockRelease(&waiter->lock);
+	/* if it does not, the record was answered, and is not there any more */
+	waits = waits && number > ring->taken;
+	if (waits)
 		place->flags |= MALS_RECORD_WITHDRAWN;
-	my_waiter()->number = 0;
 	LWLockRelease(&ring->lock);
-	return withdrawn;
+	return waits;
 }
 
 bool
@@ -443,7 +434,7 @@ mals_ring_open(MalsRing *ring)
 	bool opened;
 
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	opened = ring->writer == 0;
+	opened = ring->writer == 0 && ring->database == MyDatabaseId;
 	if (opened)
 	{
 		ring->open = true;
@@ -546,59 +537,137 @@ copy_text(char *to, const char *from, int size)
 	to[len] = '\0';
 }
 
-void
-mals_ring_answer(MalsRing *ring, MalsRecord **records, const MalsOutcome *outcomes, int n)
+/* Marks a record as done with, and fills in the place of the session that waits for it. */
+static void
+answer(const MalsRing *ring, MalsRecord *record, const MalsOutcome *outcome)
 {
-	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < n; i++)
-	{
-		Waiter *waiter = &area->waiters[records[i]->proc];
+	Waiter *waiter = &area->waiters[record->proc];
 
-		records[i]->flags |= MALS_RECORD_DONE;
-		if (!(records[i]->flags & MALS_RECORD_AWAITED) || waiter->number != records[i]->number ||
-			waiter->ring != ring_index(ring))
-			continue;
-		waiter->sqlerrcode = outcomes[i].sqlerrcode;
-		waiter->duplicates = outcomes[i].duplicates;
-		waiter->id = outcomes[i].id;
-		if (outcomes[i].sqlerrcode != 0)
+	record->flags |= MALS_RECORD_DONE;
+	if (!(record->flags & MALS_RECORD_AWAITED))
+		return;
+	SpinLockAcquire(&waiter->lock);
+	if (waits_for(waiter, ring, record->number))
+	{
+		waiter->sqlerrcode = outcome->sqlerrcode;
+		waiter->duplicates = outcome->duplicates;
+		waiter->id = outcome->id;
+		if (outcome->sqlerrcode != 0)
 		{
-			copy_text(waiter->message, outcomes[i].message, sizeof(waiter->message));
-			copy_text(waiter->detail, outcomes[i].detail, sizeof(waiter->detail));
-			copy_text(waiter->hint, outcomes[i].hint, sizeof(waiter->hint));
+			copy_text(waiter->message, outcome->message, sizeof(waiter->message));
+			copy_text(waiter->detail, outcome->detail, sizeof(waiter->detail));
+			copy_text(waiter->hint, outcome->hint, sizeof(waiter->hint));
 		}
 		waiter->number = 0;
 		pg_write_barrier();
 		waiter->answered = true;
 	}
+	SpinLockRelease(&waiter->lock);
+}
+
+void
+mals_ring_answer(MalsRing *ring, MalsRecord **records, const MalsOutcome *outcomes, int n)
+{
+	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < n; i++)
+		answer(ring, records[i], &outcomes[i]);
 	LWLockRelease(&ring->lock);
 	for (int i = 0; i < n; i++)
 		if (records[i]->flags & MALS_RECORD_AWAITED)
 			mals_wake_process(records[i]->proc);
 }
 
+/* Gives back the room of a ring's first record, which is there until the next one's is. */
+static MalsRecord *
+release_first(MalsRing *ring)
+{
+	MalsRecord *record;
+
+	if (ring->first_offset == blocks[ring->first].used)
+		free_first(ring);
+	record = record_at(ring->first, ring->first_offset);
+	ring->first_offset += record->size;
+	ring->bytes -= record->size;
+	if (record->kind == MALS_RECORD_SEGMENT)
+		ring->segment_bytes -= ((MalsRecordSegment *) mals_record_data(record))->size;
+	ring->done++;
+	return record;
+}
+
 void
 mals_ring_release(MalsRing *ring, const MalsRingCursor *cursor, uint64 entries)
 {
 	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	ring->entries += entries;
-	ring->flushes++;
+	ring->counts.entries += entries;
+	ring->counts.flushes++;
 	while (ring->done < cursor->number)
-	{
-		MalsRecord *record;
-
-		if (ring->first_offset == blocks[ring->first].used)
-			free_first(ring);
-		record = record_at(ring->first, ring->first_offset);
-		ring->first_offset += record->size;
-		ring->bytes -= record->size;
-		if (record->kind == MALS_RECORD_SEGMENT)
-			ring->segment_bytes -= ((MalsRecordSegment *) mals_record_data(record))->size;
-		ring->done++;
-	}
+		(void) release_first(ring);
 	if (ring->done == ring->sent && ring->first != NO_BLOCK)
 		free_first(ring);
 	LWLockRelease(&ring->lock);
+	ConditionVariableBroadcast(&area->changed);
+}
+
+void
+mals_ring_init(MalsRing *ring, int tranche)
+{
+	memset(ring, 0, sizeof(*ring));
+	LWLockInitialize(&ring->lock, tranche);
+	ring->writer_proc = -1;
+	ring->first = ring->last = NO_BLOCK;
+	pg_atomic_init_u64(&ring->suppressed, 0);
+}
+
+/* Discards the first record of a ring. Returns its segment's handle, or DSM_HANDLE_INVALID. */
+static dsm_handle
+discard_first(MalsRing *ring)
+{
+	static const MalsOutcome gone = {
+		.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		.message = "mals has left this database",
+		.hint = "The entries are not stored. CREATE EXTENSION mals, and log them again."};
+	MalsRecord *record = release_first(ring);
+
+	if (record->flags & MALS_RECORD_DONE)
+		return DSM_HANDLE_INVALID;
+	answer(ring, record, &gone);
+	if (record->flags & MALS_RECORD_AWAITED)
+		mals_wake_process(record->proc);
+	return record->kind == MALS_RECORD_SEGMENT
+			   ? ((MalsRecordSegment *) mals_record_data(record))->handle
+			   : DSM_HANDLE_INVALID;
+}
+
+void
+mals_ring_assign(MalsRing *ring, Oid database)
+{
+	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
+	ring->database = database;
+	ring->wanted = ring->open = ring->urgent = ring->telling = false;
+	memset(&ring->counts, 0, sizeof(ring->counts));
+	pg_atomic_write_u64(&ring->suppressed, 0);
+	LWLockRelease(&ring->lock);
+}
+
+void
+mals_ring_clear(MalsRing *ring)
+{
+	/* from then on nothing is put, by whoever has found the ring before */
+	mals_ring_assign(ring, InvalidOid);
+	for (bool more = true; more;)
+	{
+		dsm_handle segment = DSM_HANDLE_INVALID;
+
+		LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
+		more = ring->done < ring->sent;
+		if (more)
+			segment = discard_first(ring);
+		else if (ring->first != NO_BLOCK)
+			free_first(ring);
+		LWLockRelease(&ring->lock);
+		if (segment != DSM_HANDLE_INVALID)
+			dsm_unpin_segment(segment);
+	}
 	ConditionVariableBroadcast(&area->changed);
 }
 
@@ -621,13 +690,13 @@ mals_ring_status(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(ring->sent - ring->done);
 	values[3] = Int32GetDatum(ring->writer);
 	nulls[3] = ring->writer == 0;
-	values[4] = Int64GetDatum(ring->entries);
-	values[5] = Int64GetDatum(ring->flushes);
-	values[6] = Int64GetDatum(ring->waits);
-	values[7] = Int64GetDatum(ring->timeouts);
-	values[8] = Int64GetDatum(ring->dead_letters);
-	values[9] = Int64GetDatum(ring->captured);
-	values[10] = Int64GetDatum(ring->uncaptured);
+	values[4] = Int64GetDatum(ring->counts.entries);
+	values[5] = Int64GetDatum(ring->counts.flushes);
+	values[6] = Int64GetDatum(ring->counts.waits);
+	values[7] = Int64GetDatum(ring->counts.timeouts);
+	values[8] = Int64GetDatum(ring->counts.dead_letters);
+	values[9] = Int64GetDatum(ring->counts.captured);
+	values[10] = Int64GetDatum(ring->counts.uncaptured);
 	values[11] = Int64GetDatum(pg_atomic_read_u64(&ring->suppressed));
 	LWLockRelease(&ring->lock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(layout), values, nulls)));

@@ -61,11 +61,24 @@ typedef enum MalsRingSleep
 	MALS_RING_TIMED, /* until it is time to write, or something is urgent */
 } MalsRingSleep;
 
+/* Counters, since the database got its ring. */
+typedef struct MalsRingCounts
+{
+	uint64 entries;      /* written */
+	uint64 flushes;      /* transactions that wrote them */
+	uint64 waits;        /* times that a session had to wait for room */
+	uint64 timeouts;     /* of mals.write_timeout */
+	uint64 dead_letters; /* entries that could not be written; by the writer alone */
+	uint64 captured;     /* messages of the server */
+	uint64 uncaptured;   /* those that found no room */
+} MalsRingCounts;
+
 /* A database's ring. All is protected by lock, where nothing else is said. */
 typedef struct MalsRing
 {
 	LWLock lock;
-	bool wanted; /* no lock; the launcher is to keep a writer running */
+	Oid database; /* whose ring it is, or InvalidOid; nobody else may put anything */
+	bool wanted;  /* no lock; the launcher is to keep a writer running */
 	bool open;   /* a writer takes what is put, and will not exit before it has written it */
 	bool urgent; /* what was put is not to wait for more */
 	MalsRingSleep sleep;
@@ -86,14 +99,7 @@ typedef struct MalsRing
 	uint64 taken; /* the last that the writer has in hand: not to be withdrawn any more */
 	uint64 done;  /* the last that is released */
 
-	/* counters, since the server started */
-	uint64 entries;      /* written */
-	uint64 flushes;      /* transactions that wrote them */
-	uint64 waits;        /* times that a session had to wait for room */
-	uint64 timeouts;     /* of mals.write_timeout */
-	uint64 dead_letters; /* entries that could not be written; by the writer alone */
-	uint64 captured;     /* messages of the server */
-	uint64 uncaptured;   /* those that found no room */
+	MalsRingCounts counts;
 
 	bool telling;                /* there are entries that limits refused, to be told of */
 	pg_atomic_uint64 suppressed; /* atomic; how many since the server started */
@@ -114,7 +120,7 @@ typedef enum MalsPut
 {
 	MALS_PUT_DONE,
 	MALS_PUT_FULL,  /* no room */
-	MALS_PUT_CLOSED /* no writer */
+	MALS_PUT_CLOSED /* no writer, or a ring of another database by now */
 } MalsPut;
 
 /* Room is given in blocks; what is larger than a record can be goes into a segment. */
@@ -122,8 +128,13 @@ typedef enum MalsPut
 #define MALS_RING_MAX_RECORD (MALS_RING_BLOCK - 8)
 #define MALS_RING_MAX_DATA (MALS_RING_MAX_RECORD - MAXALIGN(sizeof(MalsRecord)))
 
-/* Sets up the ring of a slot that a database takes, or is to leave; discards what is in it. */
+/* Sets up the ring of a slot, once. */
 extern void mals_ring_init(MalsRing *ring, int tranche);
+
+/* Gives the ring of a slot to a database. */
+extern void mals_ring_assign(MalsRing *ring, Oid database);
+
+/* Takes it away: what is in it is discarded, and sessions that wait for that are told. */
 extern void mals_ring_clear(MalsRing *ring);
 
 /* The ring of this session's database, or NULL. */
@@ -148,7 +159,7 @@ extern void mals_ring_wait_begin(void);
 extern void mals_ring_wait(long timeout);
 extern void mals_ring_wait_end(void);
 
-/* Takes a record back. Returns false if it is too late. */
+/* Takes this session's awaited record back. Returns false if it is too late. */
 extern bool mals_ring_withdraw(MalsRing *ring, MalsRecord *place, uint64 number);
 
 /*

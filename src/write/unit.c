@@ -45,6 +45,7 @@ typedef struct PackedEntry
 struct MalsUnit
 {
 	const char *what;
+	MalsRing *ring;
 	bool awaited;
 	bool bound;
 	bool flush; /* to be sent without entries */
@@ -54,18 +55,28 @@ struct MalsUnit
 	char *data;
 };
 
-MalsUnit *
-mals_unit_begin(const char *what, bool awaited)
+/* The ring of this session's database, which may be another one at each call. */
+static MalsRing *
+find_ring(const char *what)
 {
-	MalsUnit *unit = palloc(sizeof(MalsUnit));
+	MalsRing *ring = IsUnderPostmaster ? mals_ring() : NULL;
 
-	if (!IsUnderPostmaster || mals_ring() == NULL)
+	if (ring == NULL)
 		ereport(
 			ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			errmsg("%s: there is no room for another database in the shared memory of mals", what),
 			errhint("SET mals.write_mode = 'transactional', or drop databases that are not "
 					"used and restart the server."));
+	return ring;
+}
+
+MalsUnit *
+mals_unit_begin(const char *what, bool awaited)
+{
+	MalsUnit *unit = palloc(sizeof(MalsUnit));
+
 	unit->what = what;
+	unit->ring = find_ring(what);
 	unit->awaited = awaited;
 	unit->bound = unit->flush = false;
 	unit->nentries = 0;
@@ -200,11 +211,11 @@ time_left(TimestampTz begin)
 
 /* Raises 55000 for a unit that was not written in time. */
 static void
-raise_timeout(MalsRing *ring, const MalsUnit *unit, bool in_hand)
+raise_timeout(const MalsUnit *unit, bool in_hand)
 {
-	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	ring->timeouts++;
-	LWLockRelease(&ring->lock);
+	LWLockAcquire(&unit->ring->lock, LW_EXCLUSIVE);
+	unit->ring->counts.timeouts++;
+	LWLockRelease(&unit->ring->lock);
 	ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			errmsg("%s: the writer of mals did not write within mals.write_timeout", unit->what),
 			in_hand ? errdetail("It is at work on the entries; they may be stored yet.")
@@ -215,27 +226,28 @@ raise_timeout(MalsRing *ring, const MalsUnit *unit, bool in_hand)
 
 /* Puts a record, waiting for room and for a writer. */
 static MalsRecord *
-put(MalsRing *ring, MalsUnit *unit, MalsRecord *record, const MalsPart *part)
+put(MalsUnit *unit, MalsRecord *record, const MalsPart *part)
 {
 	MalsRecord *place;
 	TimestampTz begin;
-	MalsPut result = mals_ring_put(ring, record, part, 1, &place);
+	MalsPut result = mals_ring_put(unit->ring, record, part, 1, &place);
 
 	if (result == MALS_PUT_DONE)
 		return place;
-	LWLockAcquire(&ring->lock, LW_EXCLUSIVE);
-	ring->waits++;
-	LWLockRelease(&ring->lock);
+	LWLockAcquire(&unit->ring->lock, LW_EXCLUSIVE);
+	unit->ring->counts.waits++;
+	LWLockRelease(&unit->ring->lock);
 	begin = GetCurrentTimestamp();
 	mals_ring_wait_begin();
-	while ((result = mals_ring_put(ring, record, part, 1, &place)) != MALS_PUT_DONE)
+	while ((result = mals_ring_put(unit->ring, record, part, 1, &place)) != MALS_PUT_DONE)
 	{
 		long left = time_left(begin);
 
 		if (left <= 0)
-			raise_timeout(ring, unit, false);
+			raise_timeout(unit, false);
+		unit->ring = find_ring(unit->what);
 		if (result == MALS_PUT_CLOSED)
-			mals_ring_want(ring);
+			mals_ring_want(unit->ring);
 		mals_ring_wait(Min(left, MAX_SLEEP));
 	}
 	mals_ring_wait_end();
@@ -251,7 +263,7 @@ drop_segment(int code, Datum handle)
 
 /* Copies a large unit into a segment and puts a record that names it. */
 static MalsRecord *
-put_segment(MalsRing *ring, MalsUnit *unit, MalsRecord *record)
+put_segment(MalsUnit *unit, MalsRecord *record)
 {
 	dsm_segment *segment = dsm_create(unit->size, 0);
 	MalsRecordSegment named = {dsm_segment_handle(segment), unit->size};
@@ -263,7 +275,7 @@ put_segment(MalsRing *ring, MalsUnit *unit, MalsRecord *record)
 	dsm_pin_segment(segment);
 	PG_ENSURE_ERROR_CLEANUP(drop_segment, UInt32GetDatum(named.handle));
 	{
-		place = put(ring, unit, record, &part);
+		place = put(unit, record, &part);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(drop_segment, UInt32GetDatum(named.handle));
 	dsm_detach(segment);
@@ -272,9 +284,9 @@ put_segment(MalsRing *ring, MalsUnit *unit, MalsRecord *record)
 
 /* Waits until the writer has told what became of the unit. */
 static void
-wait_for_outcome(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64 number,
-				 MalsOutcome *outcome)
+wait_for_outcome(const MalsUnit *unit, MalsRecord *place, uint64 number, MalsOutcome *outcome)
 {
+	MalsRing *ring = unit->ring;
 	TimestampTz begin = 0;
 
 	while (!mals_ring_outcome(outcome))
@@ -285,7 +297,7 @@ wait_for_outcome(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64
 			begin = GetCurrentTimestamp();
 		left = time_left(begin);
 		if (left <= 0)
-			raise_timeout(ring, unit, !mals_ring_withdraw(ring, place, number));
+			raise_timeout(unit, !mals_ring_withdraw(ring, place, number));
 		if (!ring->open)
 			mals_ring_want(ring);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -297,15 +309,15 @@ wait_for_outcome(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64
 
 /* Waits for an awaited unit; raises the error that kept the writer from storing it. */
 static void
-await(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64 number, MalsOutcome *outcome)
+await(const MalsUnit *unit, MalsRecord *place, uint64 number, MalsOutcome *outcome)
 {
 	PG_TRY();
 	{
-		wait_for_outcome(ring, unit, place, number, outcome);
+		wait_for_outcome(unit, place, number, outcome);
 	}
 	PG_CATCH();
 	{
-		(void) mals_ring_withdraw(ring, place, number);
+		(void) mals_ring_withdraw(unit->ring, place, number);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -320,7 +332,6 @@ await(MalsRing *ring, const MalsUnit *unit, MalsRecord *place, uint64 number, Ma
 MalsWritten
 mals_unit_send(MalsUnit *unit)
 {
-	MalsRing *ring = mals_ring();
 	MalsWritten written = {0};
 	MalsRecord record;
 	MalsRecord *place;
@@ -337,16 +348,16 @@ mals_unit_send(MalsUnit *unit)
 	{
 		MalsPart part = {unit->data, unit->size};
 
-		place = put(ring, unit, &record, &part);
+		place = put(unit, &record, &part);
 	}
 	else
-		place = put_segment(ring, unit, &record);
+		place = put_segment(unit, &record);
 
 	if (unit->awaited)
 	{
 		MalsOutcome outcome;
 
-		await(ring, unit, place, record.number, &outcome);
+		await(unit, place, record.number, &outcome);
 		written.known = true;
 		written.duplicates = outcome.duplicates;
 		written.id = outcome.id;
