@@ -228,7 +228,7 @@ Datum
 mals_forget(PG_FUNCTION_ARGS)
 {
 	bool dry_run = PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
-	Search search = {NULL};
+	Search search = {.query = NULL};
 	MalsCondition *condition;
 	StringInfoData sql;
 	text *query;

@@ -249,7 +249,7 @@ remove_excess(const MalsRetention *request, int64 *removed)
 
 	while (mals_max_size > 0)
 	{
-		MalsJudged judged = {InvalidOid};
+		MalsJudged judged = {.oid = InvalidOid};
 		int64 found;
 
 		CHECK_FOR_INTERRUPTS();
