@@ -32,7 +32,7 @@ SHLIB_LINK += -lcurl -lzstd
 PG_CPPFLAGS = -I$(srcdir)/src -DMALS_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 ifdef DEBUG
-PG_CFLAGS += -DUSE_ASSERT_CHECKING -DMALS_DEBUG -O1 -g
+PG_CFLAGS += -DUSE_ASSERT_CHECKING -O1 -g
 endif
 
 # Tests are found by wildcard and find the extension created (--load-extension).

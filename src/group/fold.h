@@ -1,6 +1,6 @@
 /*
  * fold.h
- *		Private header of src/group: the table of templates.
+ *		Public header of src/group: the table of templates.
  */
 #ifndef MALS_FOLD_H
 #define MALS_FOLD_H

@@ -1,6 +1,7 @@
 /*
  * merge.h
- *		The second stage of grouping: which templates are the same event.
+ *		Private header of src/group: its second stage, which templates are the same
+ *		event.
  */
 #ifndef MALS_MERGE_H
 #define MALS_MERGE_H

@@ -1,6 +1,7 @@
 /*
  * jobs.h
- *		What a database's worker does, as a table: see jobs.c.
+ *		Private header of src/worker: what a database's worker does, as a table, see
+ *		jobs.c.
  */
 #ifndef MALS_JOBS_H
 #define MALS_JOBS_H

@@ -1,8 +1,8 @@
 /*
  * ring.h
- *		Private header of src/write: the ring in shared memory that takes units
- *		of entries from sessions to the writer of their database. See ring.c for
- *		its layout, order and locks.
+ *		Private header of src/write, and of the slots of worker/shared.h: the ring in
+ *		shared memory that takes units of entries from sessions to the writer of their
+ *		database. See README.md for its layout, order and locks.
  */
 #ifndef MALS_WRITE_RING_H
 #define MALS_WRITE_RING_H
