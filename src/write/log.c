@@ -147,7 +147,6 @@ mals_log_batch(PG_FUNCTION_ARGS)
 	Jsonb *entries = required_json(fcinfo, "entries");
 	MemoryContext old;
 	JsonbIterator *it;
-	JsonbIteratorToken token;
 	JsonbValue value;
 	MalsEntry entry;
 	Batch batch;
@@ -166,7 +165,7 @@ mals_log_batch(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		it = JsonbIteratorInit(&entries->root);
 		(void) JsonbIteratorNext(&it, &value, false);
-		while ((token = JsonbIteratorNext(&it, &value, true)) == WJB_ELEM)
+		while (JsonbIteratorNext(&it, &value, true) == WJB_ELEM)
 		{
 			MemoryContextSwitchTo(batch.scratch);
 			mals_entry_init(&entry, index++);
