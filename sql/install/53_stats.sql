@@ -14,6 +14,20 @@ CREATE FUNCTION mals_stats(since timestamptz DEFAULT NULL, until timestamptz DEF
 COMMENT ON FUNCTION mals_stats(timestamptz, timestamptz) IS
   'Figures of the log entries from since (inclusive) until (exclusive), NULL for no bound: total_entries, agents_count, level_counts, agent_counts, hourly_counts (objects of counts; hours in UTC as YYYY-MM-DDTHH:00; only what occurs), top_agents (the 5 with most entries: agent_id, entries), earliest_ts, latest_ts; and of the whole store: index_bytes, total_bytes, partitions (a count); null for roles that are bound to agents.';
 
+-- Counts of entries by bucket and level, in one array; the buckets are given by where the
+-- first begins, how many microseconds each lasts, and how many there are.
+CREATE FUNCTION mals._histogram_add(counts bigint[], ts timestamptz, level mals_level, first timestamptz,
+  width bigint, buckets bigint) RETURNS bigint[]
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_histogram_add';
+COMMENT ON FUNCTION mals._histogram_add(bigint[], timestamptz, mals_level, timestamptz, bigint, bigint) IS 'Counts an entry.';
+CREATE FUNCTION mals._histogram_combine(bigint[], bigint[]) RETURNS bigint[]
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_histogram_combine';
+COMMENT ON FUNCTION mals._histogram_combine(bigint[], bigint[]) IS 'Adds counts.';
+CREATE AGGREGATE mals._histogram(timestamptz, mals_level, timestamptz, bigint, bigint) (
+  SFUNC = mals._histogram_add, STYPE = bigint[], COMBINEFUNC = mals._histogram_combine, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE mals._histogram(timestamptz, mals_level, timestamptz, bigint, bigint) IS 'What mals_histogram counts.';
+
 CREATE FUNCTION mals_histogram(
   bucket interval, query text DEFAULT '', since timestamptz DEFAULT NULL,
   until timestamptz DEFAULT NULL) RETURNS TABLE (bucket timestamptz, level mals_level, entries bigint)

@@ -122,17 +122,17 @@ BEGIN
   END IF;
   RETURN QUERY
   WITH steps AS (
-    SELECT kind || '_' || step AS category, kind, kind || '_id' AS key,
+    SELECT kind || '_' || step AS category, kind || '_id' AS key,
            step IN ('started', 'start', 'processing', 'resumed', 'resume') AS is_start
       FROM unnest('{task,action,experiment}'::text[]) kind,
            unnest('{started,start,processing,resumed,resume,completed,complete,failed,fail,cancelled,canceled,cancel,aborted,abort,finished,finish,stopped,stop,ended,end,paused,pause}'::text[]) step),
   marks AS (
-    SELECT l.agent_id AS agent, l.ts, l.id, s.kind, l.metadata->>s.key AS key, s.is_start
+    SELECT l.agent_id AS agent, l.ts, l.id, s.key AS kind, (l.metadata->>s.key) COLLATE "C" AS key, s.is_start
       FROM mals.entries l JOIN steps s ON s.category COLLATE "C" = l.category
      WHERE l.ts >= from_ts - greatest(to_ts - from_ts, interval '1 day') AND l.ts < to_ts),
   work AS (
     SELECT m.agent, m.is_start, tstzrange(m.ts, COALESCE(
-             lead(m.ts) OVER (PARTITION BY m.agent, m.kind, m.key ORDER BY m.ts, m.id), to_ts)) AS span
+             lead(m.ts) OVER (PARTITION BY m.key, m.agent, m.kind ORDER BY m.ts, m.id), to_ts)) AS span
       FROM marks m),
   busy AS (
     SELECT w.agent, range_agg(w.span) * tstzmultirange(tstzrange(from_ts, to_ts)) AS spans

@@ -260,6 +260,20 @@ mals_condition_sql(StringInfo buf, const MalsCondition *condition)
 }
 
 /*
+ * Tells whether a condition has a term of a kind.
+ */
+bool
+mals_condition_has(const MalsCondition *condition, MalsTermKind kind)
+{
+	ListCell *lc;
+
+	foreach (lc, condition->terms)
+		if (((const MalsTerm *) lfirst(lc))->kind == kind)
+			return true;
+	return false;
+}
+
+/*
  * Gives the window of time a condition implies; false if it is empty.
  */
 bool

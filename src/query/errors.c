@@ -228,9 +228,9 @@ mals_patterns(PG_FUNCTION_ARGS)
 	appendStringInfo(&sql,
 					 "WITH kinds AS (SELECT l.fingerprint, l.agent_id::text AS agent,"
 					 " %s.max(l.level) AS level, count(*) AS entries, min(l.ts) AS first_seen,"
-					 " max(l.ts) AS last_seen FROM mals.logs l WHERE ",
+					 " max(l.ts) AS last_seen",
 					 schema);
-	mals_selection_append(&sql, &selection);
+	mals_selection_append_from(&sql, &selection);
 	appendStringInfo(
 		&sql,
 		" GROUP BY 1, 2), groups AS MATERIALIZED (SELECT COALESCE(t.group_id,"
@@ -243,9 +243,8 @@ mals_patterns(PG_FUNCTION_ARGS)
 		schema, max_rows);
 	appendStringInfo(&sql, GROUP_TEMPLATE, "p.g", "p.g", schema, "s.message");
 	appendStringInfoString(&sql, ", p.level, p.entries, p.agents, p.first_seen, p.last_seen, s.id"
-								 " FROM groups p LEFT JOIN LATERAL (SELECT l.id, l.message"
-								 " FROM mals.logs l WHERE ");
-	mals_selection_append(&sql, &selection);
+								 " FROM groups p LEFT JOIN LATERAL (SELECT l.id, l.message");
+	mals_selection_append_from(&sql, &selection);
 	appendStringInfoString(&sql, " AND l.ts = p.last_seen AND l.fingerprint = ANY (p.fingerprints)"
 								 " ORDER BY l.id DESC LIMIT 1) s ON true"
 								 " ORDER BY p.entries DESC, p.g");

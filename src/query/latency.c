@@ -69,9 +69,7 @@ append_group(StringInfo sql, const char *name)
 		appendStringInfoString(sql, group_columns[i].column);
 		return;
 	}
-	appendStringInfoChar(sql, '(');
-	append_key(sql, name);
-	appendStringInfoString(sql, " #>> '{}')");
+	mals_append_metadata_text(sql, strncmp(name, "meta.", 5) == 0 ? name + 5 : name);
 }
 
 /* SQL: percentiles of a metadata number by agent, or by what else is asked for. */
@@ -95,8 +93,8 @@ mals_latency(PG_FUNCTION_ARGS)
 	append_key(&sql, field);
 	appendStringInfoString(&sql, ") = 'number' THEN (");
 	append_key(&sql, field);
-	appendStringInfoString(&sql, ")::numeric END AS number FROM mals.logs l WHERE ");
-	mals_selection_append(&sql, &selection);
+	appendStringInfoString(&sql, ")::numeric END AS number");
+	mals_selection_append_from(&sql, &selection);
 	appendStringInfoString(&sql, ") numbers WHERE abs(number) <= " LARGEST
 								 " OFFSET 0) v GROUP BY key) g ORDER BY n DESC, key");
 	mals_read_result(sql.data, fcinfo);

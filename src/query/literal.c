@@ -115,3 +115,21 @@ mals_append_metadata(StringInfo buf, const char *key)
 	}
 	appendStringInfoChar(buf, ')');
 }
+
+/* Appends the metadata value of a path as text, NULL where there is none or it is null. */
+void
+mals_append_metadata_text(StringInfo buf, const char *key)
+{
+	if (strchr(key, '.') == NULL)
+	{
+		appendStringInfoString(buf, "(metadata ->> ");
+		mals_append_literal(buf, key);
+	}
+	else
+	{
+		appendStringInfoChar(buf, '(');
+		mals_append_metadata(buf, key);
+		appendStringInfoString(buf, " #>> '{}'");
+	}
+	appendStringInfoChar(buf, ')');
+}

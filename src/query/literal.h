@@ -24,4 +24,7 @@ extern void mals_check_path(const char *key, const char *argname);
 /* The value at a dotted path in metadata, as an expression of type jsonb. */
 extern void mals_append_metadata(StringInfo buf, const char *key);
 
+/* The same as text, NULL for null. */
+extern void mals_append_metadata_text(StringInfo buf, const char *key);
+
 #endif /* MALS_QUERY_LITERAL_H */

@@ -87,6 +87,9 @@ extern MalsCondition *mals_query_parse(const char *query, int len, const char *a
  */
 extern void mals_condition_sql(StringInfo buf, const MalsCondition *condition);
 
+/* Tells whether a condition has a term of a kind. */
+extern bool mals_condition_has(const MalsCondition *condition, MalsTermKind kind);
+
 /*
  * Gives the window [*lo, *hi) of ts outside which nothing matches; an end that
  * is open is DT_NOBEGIN or DT_NOEND. Returns false if the window is empty.

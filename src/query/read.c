@@ -42,6 +42,7 @@ void
 mals_selection_init(MalsSelection *selection, TimestampTz since, TimestampTz until)
 {
 	selection->condition = "true";
+	selection->resolved = false;
 	selection->since = since;
 	selection->until = until;
 }
@@ -65,6 +66,7 @@ mals_selection_read(MalsSelection *selection, FunctionCallInfo fcinfo, int query
 		initStringInfo(&sql);
 		mals_condition_sql(&sql, condition);
 		selection->condition = sql.data;
+		selection->resolved = mals_condition_has(condition, MALS_TERM_RESOLVED);
 		mals_condition_bounds(condition, &lo, &hi);
 		selection->since = Max(selection->since, lo);
 		selection->until = Min(selection->until, hi);
@@ -90,6 +92,13 @@ mals_selection_append(StringInfo sql, const MalsSelection *selection)
 		appendStringInfoString(sql, " AND l.ts < ");
 		mals_append_timestamp(sql, selection->until);
 	}
+}
+
+void
+mals_selection_append_from(StringInfo sql, const MalsSelection *selection)
+{
+	appendStringInfo(sql, " FROM %s l WHERE ", selection->resolved ? "mals.logs" : "mals.entries");
+	mals_selection_append(sql, selection);
 }
 
 void
@@ -166,7 +175,8 @@ find_plan(const char *sql, int nparams, Oid *types)
 	}
 	if (oldest == NULL || strlen(sql) > KEPT_LENGTH)
 		return NULL;
-	plan = SPI_prepare_cursor(sql, nparams, types, nparams > 0 ? CURSOR_OPT_GENERIC_PLAN : 0);
+	plan = SPI_prepare_cursor(sql, nparams, types,
+							  nparams > 0 ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_PARALLEL_OK);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare: %s", sql);
 	if (oldest->sql != NULL)

@@ -21,11 +21,12 @@
 typedef struct MalsSelection
 {
 	char *condition;   /* SQL */
+	bool resolved;     /* the condition asks what became of entries */
 	TimestampTz since; /* inclusive; DT_NOBEGIN: unbounded */
 	TimestampTz until; /* exclusive; DT_NOEND: unbounded */
 } MalsSelection;
 
-/* Selects all entries in a window; a condition may be put in. */
+/* Selects all entries in a window; a condition may be put in, with what it asks for. */
 extern void mals_selection_init(MalsSelection *selection, TimestampTz since, TimestampTz until);
 
 /*
@@ -38,6 +39,13 @@ extern void mals_selection_read(MalsSelection *selection, FunctionCallInfo fcinf
 
 /* Appends a selection as one SQL condition. */
 extern void mals_selection_append(StringInfo sql, const MalsSelection *selection);
+
+/*
+ * Appends FROM and WHERE of a selection's entries, "l", of which nothing is read
+ * but the columns of mals.entries. From that table, where the condition allows
+ * it, the planner reads indexes alone; from the view it does not.
+ */
+extern void mals_selection_append_from(StringInfo sql, const MalsSelection *selection);
 
 /* Makes the one entry with an id a selection. */
 extern void mals_selection_entry(MalsSelection *selection, const pg_uuid_t *id);

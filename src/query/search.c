@@ -72,7 +72,9 @@ count_entries(const MalsSelection *selection)
 	StringInfoData sql;
 	bool isnull;
 
-	select_where(&sql, "count(*)", selection);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT count(*)");
+	mals_selection_append_from(&sql, selection);
 	return DatumGetInt64(mals_read_value(sql.data, &isnull));
 }
 
@@ -209,6 +211,7 @@ mals_list(PG_FUNCTION_ARGS)
 	mals_selection_init(&selection, PG_ARGISNULL(5) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(5),
 						PG_ARGISNULL(6) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(6));
 	selection.condition = condition.data;
+	selection.resolved = !PG_ARGISNULL(4);
 
 	pushJsonbValue(&items.state, WJB_BEGIN_OBJECT, NULL);
 	push_key(&items.state, "total");

@@ -84,6 +84,8 @@ INSERT INTO functions VALUES
   ('mals_version()', 'p', 'SELECT mals_version()'),
   -- internals that views, policies and readers call as their user
   ('mals._check_writable(text)', 'a', NULL),
+  ('mals._histogram(timestamp with time zone,mals_level,timestamp with time zone,bigint,bigint)', 'ra',
+   'SELECT mals._histogram(now(), ''info'', now(), 1, 1)'),
   ('mals._is_bound()', 'ra', 'SELECT mals._is_bound()'),
   ('mals._max(uuid)', 'ra', 'SELECT mals._max(NULL::uuid)'),
   ('mals._sees(uuid)', 'ra', 'SELECT mals._sees(md5('''')::uuid)'),

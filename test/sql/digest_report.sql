@@ -14,10 +14,20 @@ SELECT regexp_replace(regexp_replace(regexp_replace(mals_digest(), '[0-9a-f]{8}-
 SELECT bool_and(mals_digest() LIKE '%' || e.fingerprint || '; sample ' || e.sample_id || '%') AS ids, count(*) FROM mals_errors() e;
 SELECT regexp_replace(mals_digest(agent_id => 'd-c'), '\d{4}-\d\d-\d\d \d\d:\d\dZ', 'TIME', 'g') ~ '^# Log digest TIME to TIME of `d-c`\n4 entries \(0 before\), 0 errors \(0 before\), 0 critical, 1 agents\.' AS one_agent;
 SELECT mals_digest(agent_id => 'nobody') ~ 'Nothing was logged' AS nothing;
+-- few characters go to errors; many tell the exception, the latest message, warnings and what is not listed
+BEGIN;
+SELECT mals_log('d-e', 'Task 17 failed', 'error', metadata => '{"exception": {"type": "ValueError", "message": "Invalid input", "stacktrace": "x"}}'),
+       mals_log('d-e', 'Queue is 91% full', 'warn'), mals_log('d-f', 'Seen to', 'error') \g /dev/null
+SELECT mals_ignore_error(mals_fingerprint('Seen to')) AS ignored;
+SELECT d ~ '## Regressed errors \(1\)\n- 1x, 0 before: `Disk sda is full`' AS regressed, d ~ 'sample|first' AS long, char_length(d) <= 500 AS fits FROM mals_digest(max_chars => 500) d;
+SELECT d ~ '- 1x `Task <\*> failed` \(error; `d-e`; last [^;]*; fingerprint -?\d+; sample [0-9a-f-]+; exception `ValueError: Invalid input`; latest `Task 17 failed`\)' AS exception,
+       d ~ '## Commonest warnings \(1\)\n- 1x, 0 before: `Queue is <\*> full` \(' AS warning, d ~ 'Not listed: 1 kinds of errors' AS ignored
+  FROM mals_digest(max_chars => 8000) d;
+ROLLBACK;
 
 -- hostile agents and messages
 INSERT INTO mals.logs (agent_id, level, message, session_key, category, metadata)
-  SELECT a, 'error', m, m, left(m, 100), jsonb_build_object('x', m) FROM (VALUES
+  SELECT a, 'error', m, m, left(m, 100), jsonb_build_object('x', m, 'exception', jsonb_build_object('type', m, 'message', m)) FROM (VALUES
     ('<script>alert(1)</script>', '<script>alert(document.domain)</script>'),
     ('"><img src=x onerror=alert(1)>', 'x"><img src=x onerror=alert(1)>'),
     ('''onload=''alert(1)', ']]> <![CDATA[ </title></style></svg> <!-- -->'),
@@ -33,7 +43,7 @@ SELECT html ~ '<script|<img|<!--|<!\[CDATA|javascript:[^a]|url\(|@import|https?:
        html ~ 'default-src ''none''' AS policy, html ~ '&lt;script&gt;alert' AS escaped, html ~ '&amp;lt;script' AS escaped_twice FROM page;
 SELECT (xpath('count(//*[local-name()="rect"])', regexp_replace(regexp_replace(html, '<!DOCTYPE html>\n', ''), '<(meta[^>]*|br)>', '<\1/>', 'g')::xml))[1]::text::numeric > 10 AS well_formed FROM page;
 -- in the digest every line is mals's own, logged text is in code spans that it cannot leave
-SELECT count(*) > 20 AS lines, count(*) FILTER (WHERE l !~ '^(# Log digest .*|## [A-Z].* \(\d+( of \d+)?\)|- .*|\d+ entries .*|Drill down: .*|Cut: .*|)$') AS strange,
+SELECT count(*) > 20 AS lines, count(*) FILTER (WHERE l !~ '^(# Log digest .*|Errors in 24 equal parts .*|Not listed: .*|## [A-Z].* \(\d+( of \d+)?\)|- .*|\d+ entries .*|Drill down: .*|Cut: .*|)$') AS strange,
        count(*) FILTER (WHERE l LIKE '- %' AND (length(l) - length(replace(l, '`', ''))) % 2 > 0) AS open_spans,
        count(*) FILTER (WHERE regexp_replace(l, '`[^`]*`', '', 'g') ~ 'SYSTEM|alert|script|evil') AS outside
   FROM page, regexp_split_to_table(md, '\n') l;

@@ -76,6 +76,27 @@ INSERT INTO mals.logs (agent_id, message, metadata)
   SELECT 'r-keys', 'keys', (SELECT jsonb_object_agg('key' || lpad(k::text, 2, '0'), CASE WHEN k <> 12 THEN 'v' END) FROM generate_series(i, 12) k) FROM generate_series(1, 12) i;
 SELECT * FROM mals_facets('agent:r-keys');
 
+-- values are what their text is, whatever kind of JSON it was; all fields at once as one by one, in however little memory
+INSERT INTO mals.logs (agent_id, message, metadata)
+  SELECT 'r-kinds', 'kinds', jsonb_build_object('id', i, 'long', repeat('x', 100) || i % 500, 'v', v)
+    FROM generate_series(1, 1000) i, LATERAL (SELECT ('[5, "5", 5.0, true, "true", {"a": 1}, "{\"a\": 1}", [], null, "", 1e3]'::jsonb)->(i % 11)) x (v);
+SELECT value, entries FROM mals_facets('agent:r-kinds') WHERE field = 'meta.v';
+CREATE FUNCTION pg_temp.facets(max_values int) RETURNS SETOF text LANGUAGE sql AS $$
+  SELECT string_agg(concat_ws('|', field, value, entries), E'\n') FROM mals_facets('agent:r-*', max_values => max_values)
+$$;
+CREATE TABLE pg_temp.at_once AS SELECT n, pg_temp.facets(n) AS facets FROM unnest('{1,10,1000000}'::int[]) n;
+SET LOCAL work_mem = '64kB';
+SET LOCAL hash_mem_multiplier = 1;
+SELECT n, facets = pg_temp.facets(n) AS same_in_little_memory FROM pg_temp.at_once ORDER BY n;
+RESET work_mem;
+SELECT count(*) AS values, bool_and(v.entries IS NOT DISTINCT FROM b.entries) AS same
+  FROM mals_facets('agent:r-*', max_values => 1000000) v
+  FULL JOIN (SELECT field, value, count(*) AS entries FROM mals.logs l, LATERAL (
+    SELECT * FROM (VALUES ('agent', agent_id::text), ('level', level::text), ('category', category), ('source', source)) c
+    UNION ALL SELECT 'meta.' || key, j.value FROM jsonb_each_text(metadata) j) f (field, value)
+    WHERE agent_id LIKE 'r-%' AND value IS NOT NULL GROUP BY 1, 2) b USING (field, value)
+  WHERE v.field IS NOT NULL OR b.field IN (SELECT field FROM mals_facets('agent:r-*', max_values => 1));
+
 \set VERBOSITY sqlstate
 SAVEPOINT s;
 SELECT mals_agents('0'); ROLLBACK TO s;
