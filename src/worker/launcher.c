@@ -99,8 +99,8 @@ is_allowed(Form_pg_database form)
 	 * A connection to a template would be in the way of CREATE DATABASE; a
 	 * DROP DATABASE that was interrupted leaves a database that is invalid.
 	 */
-	return form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB && !form->datistemplate &&
-		   strcmp(name, "template1") != 0 && is_listed(name);
+	return form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB &&
+		   !form->datistemplate && strcmp(name, "template1") != 0 && is_listed(name);
 }
 
 /* Lists the databases that there are, and those where a worker may run. */

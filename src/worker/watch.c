@@ -146,7 +146,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId id, SubTransactionId 
 		else
 		{
 			release(hold, false);
-			holds = foreach_delete_current(holds, cell);
+			holds = foreach_delete_current (holds, cell);
 		}
 	}
 }

@@ -9,7 +9,8 @@
  * cannot be written goes to mals.dead_letters, and is answered with its error.
  *
  * SIGTERM makes it write what is there and exit: at a shutdown of the server,
- * before DROP DATABASE and its like, or to be started again.
+ * before DROP DATABASE and its like, or to be started again. From then on it
+ * does not wait for locks for long.
  */
 #include "mals_errors.h"
 
@@ -26,12 +27,14 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "utils/wait_event.h"
@@ -100,6 +103,14 @@ handle_stop(SIGNAL_ARGS)
 	}
 	SetLatch(MyLatch);
 	errno = save_errno;
+}
+
+/* SIGINT: ends a wait for a lock in time; a request to cancel must not make entries dead letters. */
+static void
+handle_cancel(SIGNAL_ARGS)
+{
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+		StatementCancelHandler(postgres_signal_arg);
 }
 
 /* Leaves the ring to another writer. */
@@ -647,8 +658,7 @@ mals_writer_main(Datum database)
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, handle_stop);
-	/* entries are not to become dead letters because someone cancels what runs */
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, handle_cancel);
 	BackgroundWorkerUnblockSignals();
 	mals_worker_connect(DatumGetObjectId(database), BGWORKER_BYPASS_ALLOWCONN);
 	/* what roles and databases set for their own sessions must not keep entries from being written */

@@ -20,7 +20,8 @@
  *
  * Locks. All of a ring is protected by its lock, which is held for no longer
  * than it takes to copy one record, and under which nothing can fail and no
- * other lock is taken but the spinlock of the free blocks. So a session that is
+ * other lock is taken but the spinlocks of the free blocks and of sessions'
+ * places. So a session that is
  * cancelled or terminated has either put a whole record or nothing. A record
  * is not changed after it was put, but for its flags; so the writer reads
  * records without the lock, up to the last number that it has taken in hand.
@@ -29,8 +30,11 @@
  * variable. The writer sleeps on its latch; it notes under the lock how it is
  * going to sleep, so that a session which puts something knows whether to wake
  * it. A session that waits for its outcome has a place of its own, by its number
- * among PGPROCs: the writer fills it in under the lock, and sets the session's
- * latch.
+ * among PGPROCs: the writer fills it in under the place's spinlock, if it still
+ * waits for that unit, and sets the session's latch.
+ *
+ * Owners. A ring comes to a database with its slot, and is cleared when it goes:
+ * sessions that have found it before see under the lock that it is another's.
  *
  * Death. A record stays in its ring until it is committed; a writer that dies
  * leaves it to the next, and what it has committed has a mark that is set
@@ -442,6 +446,7 @@ mals_ring_open(MalsRing *ring)
 		ring->writer_proc = (int) (MyProc - ProcGlobal->allProcs);
 		ring->sleep = MALS_RING_AWAKE;
 		ring->taken = ring->done;
+		ring->urgent = ring->sent > ring->done; /* another writer has left it */
 	}
 	LWLockRelease(&ring->lock);
 	ConditionVariableBroadcast(&area->changed);

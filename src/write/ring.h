@@ -79,8 +79,8 @@ typedef struct MalsRing
 	LWLock lock;
 	Oid database; /* whose ring it is, or InvalidOid; nobody else may put anything */
 	bool wanted;  /* no lock; the launcher is to keep a writer running */
-	bool open;   /* a writer takes what is put, and will not exit before it has written it */
-	bool urgent; /* what was put is not to wait for more */
+	bool open;    /* a writer takes what is put, and will not exit before it has written it */
+	bool urgent;  /* what was put is not to wait for more */
 	MalsRingSleep sleep;
 	int nawaited;    /* units that are awaited and not yet taken */
 	pid_t writer;    /* or 0 */

@@ -77,6 +77,11 @@ $mode-ways	8
 		qr/entry 1: .*loud/, "$mode: bad input fails in the caller");
 	is(messages("$mode-bad"), '', "$mode: and takes its statement with it");
 
+	# secrets are redacted before they are in memory
+	$node->safe_psql('postgres', qq{$set SELECT mals_log('$mode-secret', 'postgres://ann:s3cretpw\@db/x', metadata => '{"password": "s3cretpw"}')});
+	sql_is($node, qq{SELECT mals_flush() \\g /dev/null
+		SELECT message LIKE '%[redacted:%', e::text LIKE '%s3cretpw%' FROM mals.entries e WHERE agent_id = '$mode-secret'}, 't|f', "$mode: secrets are redacted");
+
 	# retries
 	is( $node->safe_psql('postgres', qq{$set SELECT mals_log('$mode-retry', 'once') AS id \\gset
 			SELECT mals_flush() \\g /dev/null

@@ -55,6 +55,18 @@ sql_is($node, qq{SELECT mals_flush() \\g /dev/null
 	SELECT string_agg(concat(level, ' ', metadata->>'sqlstate'), ',' ORDER BY ts) $entries AND agent_id = 'states'},
 	'error 42601,error 42P01,error 25P02,error 22012,error 42703,error 23505,critical 57P01', 'in any state of a transaction');
 
+# in a parallel worker, once; where there is no session yet; in none of this database
+$node->safe_psql('postgres', 'CREATE TABLE many AS SELECT g AS i FROM generate_series(1, 10000) AS g; ANALYZE many');
+$node->psql('postgres', q{SET mals.agent_id = 'parallel'; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	SET parallel_leader_participation = off; SELECT count(*) FROM many WHERE 1 / (i - 5000) = 1});
+sql_is($node, qq{SELECT mals_flush() \\g /dev/null\nSELECT string_agg(concat(message, ' ', metadata->>'context'), ',') $entries AND agent_id = 'parallel'},
+	'division by zero parallel worker', 'in a parallel worker');
+$node->psql('postgres', 'SELECT 1', connstr => $node->connstr('postgres') . ' user=nobody_there');
+$node->psql('nothing_there', 'SELECT 1');
+$node->psql('postgres', q{SET mals.agent_id = 'replication'; IDENTIFY_NOTHING}, replication => 'database');
+sql_is($node, qq{SELECT mals_flush() \\g /dev/null\nSELECT string_agg(metadata->>'sqlstate', ',') $entries AND agent_id = 'replication'}, '42601',
+	'in a session for replication');
+
 # secrets are redacted, in the message and in the statement
 $node->psql('postgres', q{SET mals.agent_id = 'secrets'; DO $$ BEGIN RAISE EXCEPTION 'cannot reach postgres://ann:s3cretpw@db/x'; END $$});
 sql_is($node, qq{SELECT mals_flush() \\g /dev/null\nSELECT message LIKE '%[redacted:%', e::text LIKE '%s3cretpw%' FROM mals.entries e WHERE agent_id = 'secrets'},
