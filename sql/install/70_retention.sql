@@ -47,11 +47,16 @@ CREATE FUNCTION mals._partitions(OUT partition oid, OUT from_ts timestamptz, OUT
   AS 'MODULE_PATHNAME', 'mals_partitions';
 COMMENT ON FUNCTION mals._partitions() IS 'The partitions of mals.entries by time, with their bounds.';
 
+CREATE FUNCTION mals._partition_entries(partition oid) RETURNS bigint
+  LANGUAGE c STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'mals_partition_entries';
+COMMENT ON FUNCTION mals._partition_entries(oid) IS 'How many entries a partition has: counted if it takes 1 MB at most, else from the server''s statistics; NULL for roles that are bound to agents.';
+
 -- A detached partition is no part of mals.entries any more, but still takes space. Times and
 -- sizes are those of all entries: not for roles that are bound to agents.
 CREATE VIEW mals.partitions AS
   SELECT c.relname AS name, p.from_ts, p.to_ts,
-         COALESCE(NULLIF(pg_stat_get_live_tuples(c.oid), 0), greatest(c.reltuples, 0)::bigint) AS entries,
+         mals._partition_entries(c.oid) AS entries,
          pg_total_relation_size(c.oid) AS bytes,
          CASE WHEN p.state IS NOT NULL THEN p.state WHEN p.from_ts > now() THEN 'ahead'
               WHEN p.to_ts > now() THEN 'current' ELSE 'closed' END AS state
@@ -65,7 +70,7 @@ CREATE VIEW mals.partitions AS
    WHERE NOT mals._is_bound()
    ORDER BY p.from_ts;
 COMMENT ON VIEW mals.partitions IS
-  'The partitions of mals.entries by time: name (a table of schema mals), from_ts (inclusive), to_ts (exclusive), entries (an estimate from the server''s statistics; exact is mals_count), bytes (with indexes), state: ahead (made for times to come), current, closed, detaching or detached (on the way to be dropped). Empty for roles that are bound to agents.';
+  'The partitions of mals.entries by time: name (a table of schema mals), from_ts (inclusive), to_ts (exclusive), entries (in partitions of more than 1 MB an estimate from the server''s statistics; exact is mals_count), bytes (with indexes), state: ahead (made for times to come), current, closed, detaching or detached (on the way to be dropped). Empty for roles that are bound to agents.';
 
 CREATE FUNCTION mals._progress(OUT operation text, OUT phase text, OUT done bigint, OUT total bigint, OUT started_at timestamptz)
   RETURNS SETOF record

@@ -16,9 +16,7 @@
  */
 #include "mals_errors.h"
 
-#include "access/table.h"
 #include "access/xact.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -35,7 +33,6 @@
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(mals_invalidate);
-PG_FUNCTION_INFO_V1(mals_partitions);
 PG_FUNCTION_INFO_V1(mals_prune);
 
 /* How long to wait for those whose snapshots keep a detach from being finished. */
@@ -533,34 +530,6 @@ mals_prune(PG_FUNCTION_ARGS)
 		mals_error_read_only("mals_prune()");
 	mals_require_unbound("mals_prune()");
 	PG_RETURN_INT64(mals_retention_ask(&request));
-}
-
-/* SQL: the partitions of mals.entries. */
-Datum
-mals_partitions(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Relation entries;
-	MalsRange *ranges;
-	int count;
-
-	InitMaterializedSRF(fcinfo, 0);
-	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
-	ranges = mals_partition_list(entries, &count);
-	for (int i = 0; i < count; i++)
-	{
-		Datum values[] = {
-			ObjectIdGetDatum(ranges[i].place.partition),
-			TimestampTzGetDatum(ranges[i].place.from),
-			TimestampTzGetDatum(ranges[i].place.to),
-			BoolGetDatum(ranges[i].detaching),
-		};
-		bool nulls[lengthof(values)] = {false};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	table_close(entries, AccessShareLock);
-	return (Datum) 0;
 }
 
 /* SQL: has all sessions forget what they remember of a table. */

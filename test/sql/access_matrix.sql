@@ -45,6 +45,7 @@ INSERT INTO functions VALUES
   ('mals_prune(interval,boolean)', 'a', 'SELECT mals_prune(dry_run => true)'),
   ('mals_set_retention(interval,mals_level,text,text)', 'a', 'SELECT mals_set_retention(''1 day'', ''trace'')'),
   ('mals_drop_retention(mals_level,text,text)', 'a', 'SELECT mals_drop_retention()'),
+  ('mals._partition_entries(oid)', 'ra', 'SELECT mals._partition_entries(0)'),
   ('mals._partitions()', 'ra', 'SELECT * FROM mals._partitions()'),
   ('mals._progress()', 'ra', 'SELECT * FROM mals._progress()'),
   ('mals_query_explain(text)', 'ra', 'SELECT mals_query_explain('''')'),
