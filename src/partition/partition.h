@@ -101,6 +101,9 @@ typedef struct MalsRetention
  */
 extern int64 mals_retention_run(const MalsRetention *request);
 
+/* When to go on with removals that were begun; DT_NOEND: there are none. For a job. */
+extern TimestampTz mals_retention_due(void);
+
 /* Then gives back the space of entries that were deleted one by one, where it is worth it. */
 extern void mals_retention_compact(void);
 

@@ -22,19 +22,26 @@
  * old snapshots while it holds locks; therefore it has little time, and is tried
  * again and again. The caller who waits for us may have such a snapshot: then
  * the table is dropped as it is, which needs nobody in mals.entries for a
- * moment only, but takes ACCESS EXCLUSIVE. It is given 75 ms to get it.
+ * moment only, but takes ACCESS EXCLUSIVE. It is given 75 ms to get it. If the
+ * table has something to keep, the mark that it is being detached is taken away.
  */
 #include "mals_errors.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -42,6 +49,7 @@
 #include "mals_guc.h"
 #include "mals_progress.h"
 #include "partition/retention.h"
+#include "types/types.h"
 
 /* How long FINALIZE may wait, and how long until it is tried again, in milliseconds. */
 #define FINALIZE_PATIENCE 50
@@ -55,7 +63,8 @@ typedef struct Removal
 	char *name;
 	bool by_size;     /* to come below mals.max_size */
 	bool whole;       /* all that it can hold is due */
-	bool exclusively; /* drop it while it is still being detached */
+	bool detaching;   /* nobody can add to it any more */
+	bool exclusively; /* drop it while it is a partition */
 	int64 rows;
 	bool dropped;
 } Removal;
@@ -76,7 +85,8 @@ count_rows(Oid oid)
 {
 	Relation rel = table_open(oid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	int64 rows = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -85,6 +95,7 @@ count_rows(Oid oid)
 		rows++;
 	}
 	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	return rows;
@@ -105,11 +116,20 @@ has_kept(const Removal *removal)
 							 mals_due_condition(removal->request))) > 0;
 }
 
+/* Gives the least stamp of transactions that may still store entries, or will. */
+static int64
+least_stamp(void)
+{
+	mals_run("SELECT pg_snapshot_xmin(pg_current_snapshot())");
+	return mals_xact_stamp(FullTransactionIdFromU64(strtou64(mals_result(0, 1), NULL, 10)));
+}
+
 /* Drops the table, unless it has something to keep. */
 static void
 drop_table(void *argument)
 {
 	Removal *removal = argument;
+	int64 stamp = least_stamp();
 
 	if (!removal->by_size && has_kept(removal))
 		return;
@@ -131,6 +151,11 @@ drop_table(void *argument)
 	{
 		mals_run("LOCK TABLE ONLY mals.entries IN ACCESS EXCLUSIVE MODE");
 		mals_run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", removal->name));
+		/* what was stored while we counted is judged anew */
+		if (!removal->detaching &&
+			mals_run(psprintf("SELECT FROM %s e WHERE e.xact >= %lld OR e.xact IS NULL LIMIT 1",
+							  removal->name, (long long) stamp)) > 0)
+			return;
 	}
 	mals_run(psprintf("DROP TABLE %s", removal->name));
 	mals_run(psprintf("WITH s AS (DELETE FROM mals._partition_state WHERE partition = %u RETURNING"
@@ -141,30 +166,79 @@ drop_table(void *argument)
 	removal->dropped = true;
 }
 
+/* Notes that a partition is not to be removed. */
+static void
+unmark(Oid partition)
+{
+	mals_run(psprintf("UPDATE mals._partition_state SET removing = NULL, archived = NULL"
+					  " WHERE partition = %u",
+					  partition));
+}
+
+/* Drops the constraint that DETACH CONCURRENTLY has put on a table. */
+static void
+drop_constraint(const Removal *removal)
+{
+	mals_run(
+		psprintf("SELECT format('ALTER TABLE %%s DROP CONSTRAINT IF EXISTS %%I', c.oid::regclass,"
+				 " c.relname || '_ts_check') FROM pg_class c WHERE c.oid = %u",
+				 removal->oid));
+	mals_run(mals_result(0, 1));
+}
+
 /* Attaches a table again that has something to keep. */
 static void
 put_back(void *argument)
 {
 	Removal *removal = argument;
-	char *attach;
-	char *clean;
 
 	mals_run(
 		psprintf("SELECT format('ALTER TABLE mals.entries ATTACH PARTITION %%s FOR VALUES"
 				 " FROM (%%s) TO (%%s)', s.partition::regclass, mals._bound(from_ts, 'MINVALUE'),"
-				 " mals._bound(to_ts, 'MAXVALUE')),"
-				 " format('ALTER TABLE %%s DROP CONSTRAINT IF EXISTS %%I', s.partition::regclass,"
-				 " c.relname || '_ts_check')"
-				 " FROM mals._partition_state s JOIN pg_class c ON c.oid = s.partition"
-				 " WHERE s.partition = %u",
+				 " mals._bound(to_ts, 'MAXVALUE'))"
+				 " FROM mals._partition_state s WHERE s.partition = %u",
 				 removal->oid));
-	attach = mals_result(0, 1);
-	clean = mals_result(0, 2);
-	mals_run(attach);
-	mals_run(clean);
-	mals_run(psprintf("UPDATE mals._partition_state SET removing = NULL, archived = NULL"
-					  " WHERE partition = %u",
-					  removal->oid));
+	mals_run(mals_result(0, 1));
+	drop_constraint(removal);
+	unmark(removal->oid);
+}
+
+/* Takes back the mark of a partition that is being detached. */
+static void
+set_attached(Oid partition)
+{
+	Oid entries = mals_relation_oid("entries");
+	Relation inherits;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	LockRelationOid(entries, ShareUpdateExclusiveLock);
+	inherits = table_open(InheritsRelationId, RowExclusiveLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(partition));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	tuple = heap_copytuple(systable_getnext(scan));
+	((Form_pg_inherits) GETSTRUCT(tuple))->inhdetachpending = false;
+	CatalogTupleUpdate(inherits, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	table_close(inherits, RowExclusiveLock);
+	CacheInvalidateRelcacheByRelid(entries);
+	CommandCounterIncrement();
+}
+
+/* Takes back that a partition is being detached, or is to be, which has something to keep. */
+static void
+call_off(void *argument)
+{
+	Removal *removal = argument;
+
+	if (removal->detaching)
+	{
+		set_attached(removal->oid);
+		drop_constraint(removal);
+	}
+	unmark(removal->oid);
 }
 
 /* Drops a table that is detached, or attaches it again. */
@@ -209,7 +283,7 @@ pause_for(int milliseconds)
  * is: one at a time can.
  */
 static MalsRemoval
-finish_detach(Removal *removal, bool detaching, int64 *removed)
+finish_detach(Removal *removal, int64 *removed)
 {
 	const MalsRetention *request = removal->request;
 	char *finalize =
@@ -220,7 +294,7 @@ finish_detach(Removal *removal, bool detaching, int64 *removed)
 	{
 		if (mals_run_limited(wait_for_users, NULL, request->patience))
 		{
-			if (detaching && mals_run_toplevel(finalize, FINALIZE_PATIENCE))
+			if (removal->detaching && mals_run_toplevel(finalize, FINALIZE_PATIENCE))
 				return finish(removal, removed);
 			removal->exclusively = true;
 			if (mals_run_limited(drop_table, removal, FINALIZE_PATIENCE))
@@ -230,7 +304,8 @@ finish_detach(Removal *removal, bool detaching, int64 *removed)
 					*removed += removal->rows;
 					return MALS_REMOVED;
 				}
-				return detaching ? MALS_UNFINISHED : MALS_KEPT;
+				if (mals_run_limited(call_off, removal, FINALIZE_PATIENCE))
+					return MALS_KEPT;
 			}
 		}
 		if (request->patience > 0 &&
@@ -295,12 +370,13 @@ mals_remove(const MalsRetention *request, const MalsJudged *partition, const cha
 		reason, archived, partition->oid));
 	mals_commit();
 	if (foreign_detach)
-		return finish_detach(&removal, false, removed);
+		return finish_detach(&removal, removed);
 	detach = psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", partition->name);
 	while (!mals_run_toplevel(detach, request->patience))
 	{
-		if (is_detaching(partition->oid))
-			return finish_detach(&removal, true, removed);
+		removal.detaching = is_detaching(partition->oid);
+		if (removal.detaching)
+			return finish_detach(&removal, removed);
 		if (request->patience > 0 &&
 			TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), request->patience))
 			return MALS_UNFINISHED;
@@ -314,9 +390,7 @@ static void
 forget(Oid partition)
 {
 	mals_begin();
-	mals_run(psprintf("UPDATE mals._partition_state SET removing = NULL, archived = NULL"
-					  " WHERE partition = %u",
-					  partition));
+	unmark(partition);
 	mals_commit();
 }
 
@@ -364,7 +438,6 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 	{
 		Removal removal;
 		bool attached;
-		bool detaching;
 	} * all;
 	bool good = true;
 
@@ -379,7 +452,7 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 		all[i].removal.name = mals_result(i, 2);
 		all[i].removal.by_size = strcmp(mals_result(i, 3), "size") == 0;
 		all[i].attached = mals_result(i, 4)[0] == 't';
-		all[i].detaching = mals_result(i, 5)[0] == 't';
+		all[i].removal.detaching = mals_result(i, 5)[0] == 't';
 	}
 	mals_commit();
 
@@ -388,8 +461,8 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 		Removal *removal = &all[i].removal;
 
 		mals_progress_report("finish what was begun", i, count);
-		if (all[i].detaching)
-			good &= finish_detach(removal, true, removed) != MALS_UNFINISHED;
+		if (removal->detaching)
+			good &= finish_detach(removal, removed) != MALS_UNFINISHED;
 		else if (all[i].attached)
 			forget(removal->oid);
 		else

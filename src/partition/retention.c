@@ -35,6 +35,9 @@
 PG_FUNCTION_INFO_V1(mals_invalidate);
 PG_FUNCTION_INFO_V1(mals_prune);
 
+/* How long to wait before one goes on with what was not finished, in microseconds. */
+#define RETRY_DELAY (15 * USECS_PER_SEC)
+
 /* How long to wait for those whose snapshots keep a detach from being finished. */
 #define SNAPSHOT_PATIENCE 10000
 
@@ -354,6 +357,16 @@ finish_detaches(void)
 		(void) mals_remove_leftovers(&request, &removed);
 		mals_removal_unlock();
 	}
+}
+
+TimestampTz
+mals_retention_due(void)
+{
+	return mals_run("SELECT FROM mals._partition_state s JOIN pg_class c ON c.oid = s.partition"
+					" WHERE s.removing IS NOT NULL UNION ALL"
+					" SELECT FROM mals._partitions() p WHERE p.detaching LIMIT 1") > 0
+			   ? GetCurrentTimestamp() + RETRY_DELAY
+			   : DT_NOEND;
 }
 
 void

@@ -133,7 +133,7 @@ run_expire(void)
 
 const MalsJob mals_jobs[] = {
 	{"premake", 600, 0, 0, false, run_premake, NULL},
-	{"retention", 600, 0, 0, true, run_retention, NULL},
+	{"retention", 600, 0, 0, true, run_retention, mals_retention_due},
 	{"expire", 3600, 0, 0, false, run_expire, NULL},
 	{"metrics", 0, MALS_WORK_METRICS, 5000, false, run_metrics, NULL},
 	{"templates", 0, MALS_WORK_ENTRIES, 10000, false, run_templates, NULL},
