@@ -217,7 +217,8 @@ mals_pair_value(const MalsSecretName *name, MalsSecretLevel level, const char *s
 				: mals_bare_value_end(s, len, start, len, name);
 	if (!quote && end - start > 2 && (s[end - 1] == '.' || s[end - 1] == ':'))
 		end--;
-	if (mals_secret_specific(s, len, start, secret) && (secret->end >= end || s[secret->end] == '@'))
+	if (mals_secret_specific(s, len, start, secret) &&
+		(secret->end >= end || s[secret->end] == '@'))
 		return false;
 	secret->start = start;
 	secret->end = end;
