@@ -4,7 +4,7 @@
 latency SECONDS RATE QUERY  entries at a rate, one a transaction; prints the percentiles 50 and 99,
                             in milliseconds, from the commit known to its client to the row in the tail's
 follow TAILS QUERY          follows with so many tails, until standard input ends; prints what all of them got.
-                            %02d in the query is a tail's number
+                            %d in the query is a tail's number
 """
 import multiprocessing
 import os
@@ -82,7 +82,7 @@ def follow_many(tails, query):
         return True
 
     processes = [multiprocessing.Process(target=follow, daemon=True,
-                                         args=(query.replace("%02d", f"{n:02}"), take, ready.release))
+                                         args=(query.replace("%d", str(n)), take, ready.release))
                  for n in range(tails)]
     for process in processes:
         process.start()

@@ -187,6 +187,12 @@ mals_note_work(uint32 kinds)
 	work |= kinds;
 }
 
+bool
+mals_noted_work(uint32 kinds)
+{
+	return (work & kinds) != 0;
+}
+
 /* Tells the database's slot what this transaction has left to do. */
 static void
 at_transaction_end(XactEvent event, void *arg)

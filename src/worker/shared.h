@@ -119,6 +119,9 @@ extern bool mals_database_join(MalsDatabase *slot);
  */
 extern void mals_note_work(uint32 work);
 
+/* Tells whether this transaction has noted one of these kinds of work. */
+extern bool mals_noted_work(uint32 work);
+
 /* What mals.c calls. */
 extern Size mals_shared_size(void);
 extern void mals_shared_startup(void);
