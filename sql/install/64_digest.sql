@@ -106,7 +106,9 @@ BEGIN
     SELECT section, m.place, m.place + CASE section WHEN 4 THEN 2 ELSE 3 END,
            format('- %sx, %s before: %s (fingerprint %s%s)', m.n, m.n_before, mals._digest_code(COALESCE(
              (SELECT g.template FROM mals._groups g WHERE g.group_id = m.fingerprint),
-             (SELECT t.template FROM mals.templates t WHERE t.fingerprint = m.fingerprint), ''), width), m.fingerprint,
+             (SELECT t.template FROM mals.templates t WHERE t.fingerprint = m.fingerprint),
+             (SELECT @extschema@.mals_template(e.message) FROM mals.entries e
+               WHERE e.id = m.sample_id AND e.ts = @extschema@.mals_id_ts(m.sample_id)), ''), width), m.fingerprint,
              CASE WHEN NOT brief THEN format('; sample %s', m.sample_id) END)
       FROM (SELECT *, row_number() OVER (PARTITION BY section ORDER BY n DESC, fingerprint) AS place FROM messages) m),
   sections AS (
