@@ -31,6 +31,7 @@ static shmem_request_hook_type next_shmem_request = NULL;
 static shmem_startup_hook_type next_shmem_startup = NULL;
 static ProcessUtility_hook_type next_utility = NULL;
 
+/* Asks for shared memory. */
 static void
 shmem_request(void)
 {
@@ -42,6 +43,7 @@ shmem_request(void)
 	RequestNamedLWLockTranche("mals", 1);
 }
 
+/* Finds shared memory, or makes it. */
 static void
 shmem_startup(void)
 {
@@ -52,6 +54,7 @@ shmem_startup(void)
 	mals_limit_startup();
 }
 
+/* Captures messages of the server. */
 static void
 emit_log(ErrorData *message)
 {
@@ -61,6 +64,7 @@ emit_log(ErrorData *message)
 		mals_capture(message);
 }
 
+/* Writes what INSERTs into the views have not written yet. */
 static void
 executor_finish(QueryDesc *query)
 {
@@ -68,6 +72,7 @@ executor_finish(QueryDesc *query)
 	mals_write_finish(query->estate);
 }
 
+/* Watches utility statements that matter to background workers. */
 static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
@@ -81,6 +86,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	mals_watch_after(statement);
 }
 
+/* Guards the extension. */
 static void
 object_access(ObjectAccessType access, Oid class, Oid object, int sub, void *arg)
 {

@@ -54,6 +54,7 @@ peek(const Lexer *lexer, int pos)
 	return pos < lexer->end ? lexer->s[pos] : ' ';
 }
 
+/* Gives the classes of the byte at a position. */
 static inline unsigned
 class_at(const Lexer *lexer, int pos)
 {
@@ -83,6 +84,7 @@ last_token(const Lexer *lexer, int n)
 	return n <= count ? &lexer->tokens->token[count - n] : NULL;
 }
 
+/* Tells whether a token is this one punctuation character. */
 static inline bool
 token_is_char(const Lexer *lexer, const Token *token, unsigned char c)
 {

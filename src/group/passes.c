@@ -10,6 +10,7 @@
 /* Tokens that the brackets after the value of an assignment may hold. */
 #define VALUE_TOKENS_MAX 48
 
+/* Tells whether a token is this one punctuation character; false beyond the ends. */
 static inline bool
 is_char(const Tokens *tokens, int at, unsigned char c)
 {
@@ -19,12 +20,14 @@ is_char(const Tokens *tokens, int at, unsigned char c)
 		   tokens->text[token[at].start] == c;
 }
 
+/* Tells whether a token is of a kind; false beyond the ends. */
 static inline bool
 is_kind(const Tokens *tokens, int at, TokenKind kind)
 {
 	return at >= 0 && at < tokens->count && tokens->token[at].kind == kind;
 }
 
+/* Tells whether white space, or the end, is before a token. */
 static inline bool
 is_spaced(const Tokens *tokens, int at)
 {
@@ -40,6 +43,7 @@ sets_at(const Tokens *tokens, int at)
 	return mals_group_word(tokens->text + tokens->token[at].start, tokens->token[at].len);
 }
 
+/* Tells whether a token is this word, in any case. */
 static inline bool
 is_word(const Tokens *tokens, int at, const char *word, int len)
 {

@@ -29,6 +29,7 @@ typedef struct Writer
 	int last_close[DEPTH_MAX]; /* or -1 */
 } Writer;
 
+/* Appends bytes as they are. */
 static inline void
 write_bytes(Writer *writer, const unsigned char *bytes, int len)
 {
@@ -36,6 +37,7 @@ write_bytes(Writer *writer, const unsigned char *bytes, int len)
 	writer->len += len;
 }
 
+/* Appends a variable. */
 static inline void
 write_variable(Writer *writer)
 {

@@ -60,6 +60,7 @@ typedef struct Trace
 
 static const char python_header[] = "Traceback (most recent call last):";
 
+/* Tells whether a text begins with a string. */
 static inline bool
 starts_with(const unsigned char *s, int len, const char *what)
 {
@@ -68,6 +69,7 @@ starts_with(const unsigned char *s, int len, const char *what)
 	return len >= n && memcmp(s, what, n) == 0;
 }
 
+/* Tells whether two spans are of the same bytes. */
 static inline bool
 same_span(const unsigned char *s, Span a, Span b)
 {
@@ -280,6 +282,7 @@ add_frame(Trace *trace, TraceStyle style, const Frame *frame)
 	trace->frames++;
 }
 
+/* Appends a string to what is written of the trace. */
 static void
 write_text(Trace *trace, const char *text)
 {
@@ -339,6 +342,7 @@ write_template(Trace *trace, int start, int stop)
 		trace->written--;
 }
 
+/* Tells whether a byte may be part of the name of an exception or a function. */
 static inline bool
 is_name_byte(unsigned char c)
 {

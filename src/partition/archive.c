@@ -107,6 +107,7 @@ receive_line(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/* There is nothing to do before the first line, nor after the last. */
 static void
 begin_lines(DestReceiver *self, int operation, TupleDesc typeinfo)
 {

@@ -138,6 +138,7 @@ mals_append_is_error(StringInfo sql)
 	appendStringInfo(sql, "l.level OPERATOR(%s.>=) 'error'", mals_extension_schema());
 }
 
+/* Hands a row on to whom it is for. */
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -147,6 +148,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/* There is nothing to do before the first row, nor after the last. */
 static void
 receive_startup(DestReceiver *self, int operation, TupleDesc layout)
 {

@@ -47,6 +47,7 @@ typedef struct Task
 	char hint[256];
 } Task;
 
+/* The tasks: each calls what its module has for it. */
 static int64
 make_partitions(const MalsTaskArguments *arguments)
 {
