@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(mals_node sql_is);
+our @EXPORT = qw(mals_node mals_pg_ctl sql_is);
 
 # Starts a server with the settings given (lines of postgresql.conf) and, in
 # its database postgres, the extension. Its directories and those of the staged
@@ -26,6 +26,28 @@ sub mals_node
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION mals');
 	return $node;
+}
+
+# Makes a pg_ctl that starts servers in a mount name space of their own, after a
+# command that mounts something there. Returns the directory it is in, for PATH, or
+# undef where users may not mount.
+sub mals_pg_ctl
+{
+	my ($mount) = @_;
+	my $ids = "--map-user=$> --map-group=" . (split ' ', $))[0];
+	my $bin = PostgreSQL::Test::Utils::tempdir();
+	my ($pg_ctl) = grep { -x } map { "$_/pg_ctl" } split /:/, $ENV{PATH};
+
+	return if system(qq{unshare -Urm sh -c "$mount && unshare -U $ids true" 2>/dev/null}) != 0;
+	append_to_file("$bin/pg_ctl", <<"SCRIPT");
+#!/bin/sh
+case " \$* " in
+  *' start ') exec unshare -Urm sh -c "$mount"' && exec unshare -U $ids "\$0" "\$\@"' '$pg_ctl' "\$\@" ;;
+  *) exec '$pg_ctl' "\$\@" ;;
+esac
+SCRIPT
+	chmod 0755, "$bin/pg_ctl";
+	return $bin;
 }
 
 # Checks what a query gives, as psql -At prints it.

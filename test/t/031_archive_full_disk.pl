@@ -80,24 +80,9 @@ works($node, 'no limit');
 # A small tmpfs, almost full, in a mount name space of the server's own where users may have one.
 SKIP:
 {
-	my $ids = "--map-user=$> --map-group=" . (split ' ', $))[0];
 	my $mount = "mount -t tmpfs -o size=6m tmpfs '$dir' && dd if=/dev/zero of='$dir/filler' bs=1M count=5 2>/dev/null";
+	my $bin = mals_pg_ctl($mount) or skip 'users may not mount a tmpfs here', 8;
 
-	skip 'users may not mount a tmpfs here', 8
-		if system(qq{unshare -Urm sh -c "$mount && unshare -U $ids true" 2>/dev/null}) != 0;
-
-	# a pg_ctl that starts the server in there
-	my $bin = PostgreSQL::Test::Utils::tempdir();
-	my ($pg_ctl) = grep { -x } map { "$_/pg_ctl" } split /:/, $ENV{PATH};
-
-	append_to_file("$bin/pg_ctl", <<"SCRIPT");
-#!/bin/sh
-case " \$* " in
-  *' start ') exec unshare -Urm sh -c "$mount"' && exec unshare -U $ids "\$0" "\$\@"' '$pg_ctl' "\$\@" ;;
-  *) exec '$pg_ctl' "\$\@" ;;
-esac
-SCRIPT
-	chmod 0755, "$bin/pg_ctl";
 	$node = filled_node('tmpfs', sub { $ENV{PATH} = "$bin:$ENV{PATH}" });
 	$node->psql('postgres', $archive, stdout => \$out, stderr => \$err);
 	kept($node, 'No space left on device', 'full disk');

@@ -95,25 +95,11 @@ $node->stop;
 # A tablespace on a small tmpfs, in a mount name space of the server's own where users may have one.
 SKIP:
 {
-	my $ids = "--map-user=$> --map-group=" . (split ' ', $))[0];
 	my $mount = "mount -t tmpfs -o size=12m tmpfs '$dir' && dd if=/dev/zero of='$dir/filler' bs=1M count=4 2>/dev/null && mkdir -m 700 '$dir/ts'";
 
 	mkdir $dir or die;
-	skip 'users may not mount a tmpfs here', 16
-		if system(qq{unshare -Urm sh -c "$mount && unshare -U $ids true" 2>/dev/null}) != 0;
+	my $bin = mals_pg_ctl($mount) or skip 'users may not mount a tmpfs here', 16;
 
-	# a pg_ctl that starts the server in there
-	my $bin = PostgreSQL::Test::Utils::tempdir();
-	my ($pg_ctl) = grep { -x } map { "$_/pg_ctl" } split /:/, $ENV{PATH};
-
-	append_to_file("$bin/pg_ctl", <<"SCRIPT");
-#!/bin/sh
-case " \$* " in
-  *' start ') exec unshare -Urm sh -c "$mount"' && exec unshare -U $ids "\$0" "\$\@"' '$pg_ctl' "\$\@" ;;
-  *) exec '$pg_ctl' "\$\@" ;;
-esac
-SCRIPT
-	chmod 0755, "$bin/pg_ctl";
 	$ENV{PATH} = "$bin:$ENV{PATH}";
 	$node = PostgreSQL::Test::Cluster->new('tmpfs');
 	$node->init;
