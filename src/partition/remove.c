@@ -12,7 +12,9 @@
  *	   is archived again; if it is not due, or that fails, the table is attached
  *	   again, and the next turn judges it anew.
  *	5. Else it is dropped, with its row in mals._partition_state and what was
- *	   said about its entries, in one transaction.
+ *	   said about its entries, in one transaction. A transaction that drops files
+ *	   waits for the disk and looks through all buffers, so as many tables as can
+ *	   be detached without waiting go in one.
  *
  * A turn begins with what an earlier one left: 3 is finished or 4 and 5 follow.
  * Only tables with a row in mals._partition_state are dropped; the row goes
@@ -55,18 +57,24 @@
 #define FINALIZE_PATIENCE 50
 #define FINALIZE_PAUSE 200
 
+/* How long to wait for users before what is detached is dropped, in milliseconds. */
+#define USERS_PATIENCE 100
+
+/* Most tables to drop in one transaction: it needs a lock for each and its indexes. */
+#define MAX_DROPS 30
+
 /* A removal that was begun. */
 typedef struct Removal
 {
 	const MalsRetention *request;
 	Oid oid;
 	char *name;
-	bool by_size;     /* to come below mals.max_size */
-	bool whole;       /* all that it can hold is due */
-	bool detaching;   /* nobody can add to it any more */
-	bool exclusively; /* drop it while it is a partition */
+	MalsRemoval outcome;
+	bool by_size;   /* to come below mals.max_size */
+	bool whole;     /* all that it can hold is due */
+	bool detaching; /* nobody can add to it any more */
 	int64 rows;
-	bool dropped;
+	bool empty; /* of what is to stay */
 } Removal;
 
 /* A user's detach is under way, or was interrupted and cannot be finished now. */
@@ -124,14 +132,12 @@ least_stamp(void)
 	return mals_xact_stamp(FullTransactionIdFromU64(strtou64(mals_result(0, 1), NULL, 10)));
 }
 
-/* Drops the table, unless it has something to keep. */
+/* Looks what a table has: whether it is to be dropped, and how many entries go with it. */
 static void
-drop_table(void *argument)
+examine(Removal *removal)
 {
-	Removal *removal = argument;
-	int64 stamp = least_stamp();
-
-	if (!removal->by_size && has_kept(removal))
+	removal->empty = removal->by_size || !has_kept(removal);
+	if (!removal->empty)
 		return;
 	removal->rows = count_rows(removal->oid);
 	if (mals_run(psprintf("SELECT FROM mals._partition_state WHERE partition = %u"
@@ -141,29 +147,46 @@ drop_table(void *argument)
 		/* one came after it was archived; now none can */
 		int64 archived;
 
-		if (!mals_partition_archive(removal->oid, NULL, &archived))
-			return;
-		mals_run(psprintf("UPDATE mals._partition_state SET archived = %lld WHERE partition = %u",
-						  (long long) archived, removal->oid));
+		removal->empty = mals_partition_archive(removal->oid, NULL, &archived);
+		if (removal->empty)
+			mals_run(
+				psprintf("UPDATE mals._partition_state SET archived = %lld WHERE partition = %u",
+						 (long long) archived, removal->oid));
 	}
+}
 
-	if (removal->exclusively)
-	{
-		mals_run("LOCK TABLE ONLY mals.entries IN ACCESS EXCLUSIVE MODE");
-		mals_run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", removal->name));
-		/* what was stored while we counted is judged anew */
-		if (!removal->detaching &&
-			mals_run(psprintf("SELECT FROM %s e WHERE e.xact >= %lld OR e.xact IS NULL LIMIT 1",
-							  removal->name, (long long) stamp)) > 0)
-			return;
-	}
+/* Drops a table. */
+static void
+drop_table(Removal *removal)
+{
 	mals_run(psprintf("DROP TABLE %s", removal->name));
 	mals_run(psprintf("WITH s AS (DELETE FROM mals._partition_state WHERE partition = %u RETURNING"
 					  " mals._least_id(from_ts) AS low, mals._least_id(to_ts) AS high)"
 					  " DELETE FROM mals.resolutions r USING s"
 					  " WHERE r.entry_id >= s.low AND r.entry_id < s.high",
 					  removal->oid));
-	removal->dropped = true;
+	removal->outcome = MALS_REMOVED;
+}
+
+/* Drops a partition as it is, unless it has something to keep. */
+static void
+drop_partition(void *argument)
+{
+	Removal *removal = argument;
+	int64 stamp = least_stamp();
+
+	examine(removal);
+	if (!removal->empty)
+		return;
+	mals_run("LOCK TABLE ONLY mals.entries IN ACCESS EXCLUSIVE MODE");
+	mals_run(psprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", removal->name));
+	/* what was stored while we counted is judged anew */
+	removal->empty =
+		removal->detaching ||
+		mals_run(psprintf("SELECT FROM %s e WHERE e.xact >= %lld OR e.xact IS NULL LIMIT 1",
+						  removal->name, (long long) stamp)) == 0;
+	if (removal->empty)
+		drop_table(removal);
 }
 
 /* Notes that a partition is not to be removed. */
@@ -241,21 +264,33 @@ call_off(void *argument)
 	unmark(removal->oid);
 }
 
-/* Drops a table that is detached, or attaches it again. */
-static MalsRemoval
-finish(Removal *removal, int64 *removed)
+/* Drops tables that are detached, or attaches them again. */
+static void
+finish(Removal *removals, int count)
 {
-	removal->exclusively = false;
-	mals_begin();
-	drop_table(removal);
-	mals_commit();
-	if (removal->dropped)
+	for (int i = 0; i < count; i++)
 	{
-		*removed += removal->rows;
-		return MALS_REMOVED;
+		if (removals[i].outcome != MALS_DETACHED)
+			continue;
+		mals_begin();
+		examine(&removals[i]);
+		mals_commit();
 	}
-	return mals_run_limited(put_back, removal, removal->request->patience) ? MALS_KEPT
-																		   : MALS_UNFINISHED;
+	mals_begin();
+	for (int i = 0; i < count; i++)
+	{
+		if (removals[i].outcome == MALS_DETACHED && removals[i].empty)
+			drop_table(&removals[i]);
+	}
+	mals_commit();
+	for (int i = 0; i < count; i++)
+	{
+		if (removals[i].outcome == MALS_DETACHED)
+			removals[i].outcome =
+				mals_run_limited(put_back, &removals[i], removals[i].request->patience)
+					? MALS_KEPT
+					: MALS_UNFINISHED;
+	}
 }
 
 /* Waits until all have gone who may have a partition in use that is being detached. */
@@ -279,11 +314,11 @@ pause_for(int milliseconds)
 }
 
 /*
- * Removes a partition that is being detached, or cannot be because another one
- * is: one at a time can.
+ * Detaches or removes a partition that is being detached, or cannot be because
+ * another one is: one at a time can.
  */
 static MalsRemoval
-finish_detach(Removal *removal, int64 *removed)
+finish_detach(Removal *removal)
 {
 	const MalsRetention *request = removal->request;
 	char *finalize =
@@ -295,15 +330,11 @@ finish_detach(Removal *removal, int64 *removed)
 		if (mals_run_limited(wait_for_users, NULL, request->patience))
 		{
 			if (removal->detaching && mals_run_toplevel(finalize, FINALIZE_PATIENCE))
-				return finish(removal, removed);
-			removal->exclusively = true;
-			if (mals_run_limited(drop_table, removal, FINALIZE_PATIENCE))
+				return MALS_DETACHED;
+			if (mals_run_limited(drop_partition, removal, FINALIZE_PATIENCE))
 			{
-				if (removal->dropped)
-				{
-					*removed += removal->rows;
+				if (removal->empty)
 					return MALS_REMOVED;
-				}
 				if (mals_run_limited(call_off, removal, FINALIZE_PATIENCE))
 					return MALS_KEPT;
 			}
@@ -320,13 +351,13 @@ finish_detach(Removal *removal, int64 *removed)
  * must have to be dropped, as SQL; NULL if it cannot be archived.
  */
 static char *
-archive(const MalsJudged *partition)
+archive(Oid partition)
 {
 	int64 entries;
 	bool good;
 
 	mals_begin();
-	good = mals_partition_archive(partition->oid, NULL, &entries);
+	good = mals_partition_archive(partition, NULL, &entries);
 	mals_commit();
 	if (!good)
 		return NULL;
@@ -347,19 +378,17 @@ is_detaching(Oid partition)
 	return detaching;
 }
 
-MalsRemoval
-mals_remove(const MalsRetention *request, const MalsJudged *partition, const char *reason,
-			int64 *removed)
+/* Archives and detaches a partition. */
+static MalsRemoval
+detach(Removal *removal, const char *reason)
 {
-	Removal removal = {.request = request, .oid = partition->oid, .name = partition->name};
+	const MalsRetention *request = removal->request;
 	TimestampTz begin = GetCurrentTimestamp();
-	char *archived = archive(partition);
-	char *detach;
+	char *archived = archive(removal->oid);
+	char *sql;
 
 	if (archived == NULL)
 		return MALS_KEPT;
-	removal.by_size = strcmp(reason, "size") == 0;
-	removal.whole = partition->whole && !mals_keep_unresolved;
 	mals_begin();
 	mals_run(psprintf(
 		"INSERT INTO mals._partition_state (partition, from_ts, to_ts, removing, archived)"
@@ -367,22 +396,64 @@ mals_remove(const MalsRetention *request, const MalsJudged *partition, const cha
 		" WHERE p.partition = %u ON CONFLICT (partition) DO UPDATE SET removing = "
 		"excluded.removing,"
 		" from_ts = excluded.from_ts, to_ts = excluded.to_ts, archived = excluded.archived",
-		reason, archived, partition->oid));
+		reason, archived, removal->oid));
 	mals_commit();
 	if (foreign_detach)
-		return finish_detach(&removal, removed);
-	detach = psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", partition->name);
-	while (!mals_run_toplevel(detach, request->patience))
+		return finish_detach(removal);
+	sql = psprintf("ALTER TABLE mals.entries DETACH PARTITION %s CONCURRENTLY", removal->name);
+	while (!mals_run_toplevel(sql, request->patience))
 	{
-		removal.detaching = is_detaching(partition->oid);
-		if (removal.detaching)
-			return finish_detach(&removal, removed);
+		removal->detaching = is_detaching(removal->oid);
+		if (removal->detaching)
+			return finish_detach(removal);
 		if (request->patience > 0 &&
 			TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), request->patience))
 			return MALS_UNFINISHED;
 		pause_for(FINALIZE_PAUSE);
 	}
-	return finish(&removal, removed);
+	return MALS_DETACHED;
+}
+
+bool
+mals_remove(const MalsRetention *request, MalsJudged *partitions, int count, const char *reason,
+			int64 *removed)
+{
+	Removal *removals = palloc0(Max(count, 1) * sizeof(Removal));
+	int finished = 0;
+	int n = 0;
+	bool good = true;
+
+	while (n < count && good)
+	{
+		Removal *removal = &removals[n];
+
+		CHECK_FOR_INTERRUPTS();
+		mals_progress_report("remove partitions", n, count);
+		/* a reader may be in the way for long */
+		if (n > finished &&
+			(n == finished + MAX_DROPS || !mals_run_limited(wait_for_users, NULL, USERS_PATIENCE)))
+		{
+			finish(&removals[finished], n - finished);
+			finished = n;
+		}
+		removal->request = request;
+		removal->oid = partitions[n].oid;
+		removal->name = partitions[n].name;
+		removal->by_size = strcmp(reason, "size") == 0;
+		removal->whole = partitions[n].whole && !mals_keep_unresolved;
+		removal->outcome = detach(removal, reason);
+		good = removal->outcome != MALS_UNFINISHED;
+		n++;
+	}
+	finish(&removals[finished], n - finished);
+	for (int i = 0; i < n; i++)
+	{
+		partitions[i].kept = removals[i].outcome == MALS_KEPT;
+		if (removals[i].outcome == MALS_REMOVED)
+			*removed += removals[i].rows;
+		good &= removals[i].outcome != MALS_UNFINISHED;
+	}
+	return good;
 }
 
 /* Notes that the removal of a partition has not begun, after all. */
@@ -461,12 +532,18 @@ mals_remove_leftovers(const MalsRetention *request, int64 *removed)
 		Removal *removal = &all[i].removal;
 
 		mals_progress_report("finish what was begun", i, count);
+		removal->outcome = MALS_DETACHED;
 		if (removal->detaching)
-			good &= finish_detach(removal, removed) != MALS_UNFINISHED;
+			removal->outcome = finish_detach(removal);
 		else if (all[i].attached)
+		{
 			forget(removal->oid);
-		else
-			good &= finish(removal, removed) != MALS_UNFINISHED;
+			removal->outcome = MALS_KEPT;
+		}
+		finish(removal, 1);
+		if (removal->outcome == MALS_REMOVED)
+			*removed += removal->rows;
+		good &= removal->outcome != MALS_UNFINISHED;
 	}
 	return good;
 }

@@ -90,6 +90,7 @@ judge(const MalsRetention *request, int *count)
 		judged[i].whole = mals_result(i, 3)[0] == 't';
 		judged[i].closed = mals_result(i, 4)[0] == 't';
 		judged[i].basis = mals_result(i, 5);
+		judged[i].kept = false;
 	}
 	return judged;
 }
@@ -203,35 +204,28 @@ static bool
 remove_due(const MalsRetention *request, int64 *removed)
 {
 	MalsJudged *judged;
-	bool *whole;
 	int count;
+	int whole = 0; /* the first ones */
+	bool good;
 
 	mals_begin();
 	judged = judge(request, &count);
 	mals_commit();
-	whole = palloc(Max(count, 1) * sizeof(bool));
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		whole[i] = is_empty_but_for_due(request, &judged[i]);
-		if (!whole[i])
+		if (is_empty_but_for_due(request, &judged[i]))
+			judged[whole++] = judged[i];
+		else
 			sift(request, &judged[i], removed);
 	}
-	for (int i = 0; i < count; i++)
+	good = mals_remove(request, judged, whole, "age", removed);
+	for (int i = 0; i < whole; i++)
 	{
-		MalsRemoval removal;
-
-		if (!whole[i])
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		mals_progress_report("remove partitions", i, count);
-		removal = mals_remove(request, &judged[i], "age", removed);
-		if (removal == MALS_UNFINISHED)
-			return false;
-		if (removal == MALS_KEPT)
+		if (judged[i].kept)
 			sift(request, &judged[i], removed);
 	}
-	return true;
+	return good;
 }
 
 /* Removes the oldest partitions until all together take no more than mals.max_size. */
@@ -263,8 +257,7 @@ remove_excess(const MalsRetention *request, int64 *removed)
 		mals_commit();
 		if (found == 0)
 			break;
-		mals_progress_report("partitions beyond max_size", 0, 0);
-		if (mals_remove(request, &judged, "size", removed) != MALS_REMOVED)
+		if (!mals_remove(request, &judged, 1, "size", removed) || judged.kept)
 			return false;
 	}
 	return true;

@@ -20,11 +20,13 @@ typedef struct MalsJudged
 	bool whole;  /* all that it can hold is due by its time */
 	bool closed; /* its time has passed */
 	char *basis; /* what it was judged by */
+	bool kept;   /* not all of it was due, after all */
 } MalsJudged;
 
 /* What became of a removal. */
 typedef enum MalsRemoval
 {
+	MALS_DETACHED, /* nobody sees it any more, but it is there */
 	MALS_REMOVED,
 	MALS_KEPT,       /* not all of it is due, after all */
 	MALS_UNFINISHED, /* others are in the way; the next turn goes on */
@@ -67,12 +69,13 @@ extern char *mals_rules(const MalsRetention *request);
 extern char *mals_due_condition(const MalsRetention *request);
 
 /*
- * Removes a partition: archives it, detaches it, makes sure that all in it is
- * due (unless the reason is its size), and drops it. Adds the entries that
- * went to *removed.
+ * Removes partitions: archives and detaches each, makes sure that all in it is
+ * due (unless the reason is its size), and drops it; or notes that it is kept.
+ * Adds the entries that went to *removed. Returns false if others are in the
+ * way: the next turn goes on.
  */
-extern MalsRemoval mals_remove(const MalsRetention *request, const MalsJudged *partition,
-							   const char *reason, int64 *removed);
+extern bool mals_remove(const MalsRetention *request, MalsJudged *partitions, int count,
+						const char *reason, int64 *removed);
 
 /* Goes on with the removals that were interrupted. Returns false if one still is. */
 extern bool mals_remove_leftovers(const MalsRetention *request, int64 *removed);

@@ -76,11 +76,12 @@ begin_watch(int patience)
 						 WATCH_INTERVAL);
 }
 
-/* Calls the watchdog off. */
+/* Calls the watchdog off; other statements wait for locks as long as they must. */
 static void
 end_watch(void)
 {
 	disable_timeout(watchdog, false);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	if (barked)
 		QueryCancelPending = false;
 }
