@@ -38,6 +38,8 @@ CREATE FUNCTION mals_level_from_text(text) RETURNS mals_level
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION mals_level_from_int(integer) RETURNS mals_level
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+CREATE FUNCTION mals_level_from_smallint(smallint) RETURNS mals_level
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 CREATE FUNCTION mals_level_to_text(mals_level) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF AS 'MODULE_PATHNAME';
 CREATE FUNCTION mals_level_to_int(mals_level) RETURNS integer
@@ -46,6 +48,7 @@ CREATE FUNCTION mals_level_to_int(mals_level) RETURNS integer
 CREATE CAST (text AS mals_level) WITH FUNCTION mals_level_from_text(text) AS IMPLICIT;
 CREATE CAST (varchar AS mals_level) WITH FUNCTION mals_level_from_text(text) AS IMPLICIT;
 CREATE CAST (integer AS mals_level) WITH FUNCTION mals_level_from_int(integer) AS IMPLICIT;
+CREATE CAST (smallint AS mals_level) WITH FUNCTION mals_level_from_smallint(smallint) AS IMPLICIT;
 CREATE CAST (mals_level AS text) WITH FUNCTION mals_level_to_text(mals_level) AS ASSIGNMENT;
 CREATE CAST (mals_level AS integer) WITH FUNCTION mals_level_to_int(mals_level);
 
@@ -55,6 +58,8 @@ COMMENT ON FUNCTION mals_level_from_text(text) IS
 COMMENT ON FUNCTION mals_level_from_int(integer) IS
   'The level of one of Python''s numbers: 0-9 trace, 10-19 debug, 20-29 info, 30-39 warn, 40-49 error, 50 and more '
   'critical. Error 22P02 if negative. Used by the cast: 40::mals_level.';
+COMMENT ON FUNCTION mals_level_from_smallint(smallint) IS
+  'The level of one of Python''s numbers, as mals_level_from_int; drivers such as psycopg send 40 as a smallint.';
 COMMENT ON FUNCTION mals_level_to_text(mals_level) IS
   'The level''s lower-case name. Used by the cast: level::text.';
 COMMENT ON FUNCTION mals_level_to_int(mals_level) IS

@@ -45,6 +45,7 @@ PG_FUNCTION_INFO_V1(mals_level_recv);
 PG_FUNCTION_INFO_V1(mals_level_send);
 PG_FUNCTION_INFO_V1(mals_level_from_text);
 PG_FUNCTION_INFO_V1(mals_level_from_int);
+PG_FUNCTION_INFO_V1(mals_level_from_smallint);
 PG_FUNCTION_INFO_V1(mals_level_to_text);
 PG_FUNCTION_INFO_V1(mals_level_to_int);
 PG_FUNCTION_INFO_V1(mals_level_from_otel);
@@ -231,21 +232,38 @@ mals_level_from_text(PG_FUNCTION_ARGS)
 }
 
 /*
- * Casts one of Python's numbers to a level.
+ * Gives the level of one of Python's numbers.
  */
-Datum
-mals_level_from_int(PG_FUNCTION_ARGS)
+static Datum
+level_from_number(int32 number, Node *context)
 {
-	int32 number = PG_GETARG_INT32(0);
 	MalsLevel level;
 
 	if (!read_number(number, &level))
-		mals_soft_error(fcinfo->context, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+		mals_soft_error(context, errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 						errmsg("invalid number for type %s: %d is none of %s", "mals_level", number,
 							   MALS_LEVEL_NAMES),
 						errhint("Numbers are Python's: 0 to 9 is trace, 10 debug, 20 info, "
 								"30 warn, 40 error, 50 and more critical."));
 	PG_RETURN_MALS_LEVEL(level);
+}
+
+/*
+ * Casts one of Python's numbers to a level.
+ */
+Datum
+mals_level_from_int(PG_FUNCTION_ARGS)
+{
+	return level_from_number(PG_GETARG_INT32(0), fcinfo->context);
+}
+
+/*
+ * Casts a small number: what Python's psycopg sends.
+ */
+Datum
+mals_level_from_smallint(PG_FUNCTION_ARGS)
+{
+	return level_from_number(PG_GETARG_INT16(0), fcinfo->context);
 }
 
 /*

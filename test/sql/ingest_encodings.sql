@@ -19,7 +19,6 @@ SELECT template FROM mals_patterns();
 SELECT mals_export('text') LIKE '%日本 [語%接続 42 を拒否%' AS exported;
 SELECT mals_log_json('{"agent": "a", "message": "\u65e5\u672c"}') IS NOT NULL AS escapes;
 SELECT mals_count('agent:a 日本');
-SELECT mals_log_json('{"agent": "a", "message": "\ud83d\ude00"}');
 SELECT char_length(mals_digest(max_chars => 300)) <= 300 AS digest;
 
 \c mals_latin1

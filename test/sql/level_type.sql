@@ -127,6 +127,14 @@ PREPARE of_cast AS SELECT count(*) FROM levels WHERE level >= $1::text;
 EXECUTE of_cast ('fatal');
 PREPARE of_int (int) AS SELECT count(*) FROM levels WHERE level >= $1;
 EXECUTE of_int (50);
+PREPARE of_smallint (smallint) AS SELECT count(*) FROM levels WHERE level >= $1;
+EXECUTE of_smallint (50);
+PREPARE log_smallint (smallint) AS SELECT mals_log('driver', 'sends 40 as a smallint', $1) AS id;
+EXECUTE log_smallint (40) \gset
+SELECT level FROM mals_get(:'id');
+SELECT (-1)::smallint::mals_level;
+SELECT 1::smallint = 'a' AS smallint_and_unknown;
+SELECT 1::smallint = 1 AS numbers_stay_numbers, greatest(1::smallint, 2), pg_typeof(1::smallint + 1), 1::smallint IN (1, 2);
 SELECT pg_typeof('x' || level), 'x' || level, level || 'x' FROM levels WHERE level = 'info';
 SELECT CASE WHEN true THEN level ELSE 'info' END, COALESCE(level, 'warn') FROM levels WHERE level = 'info';
 
