@@ -6,15 +6,28 @@
 #include "mals_errors.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
+#include "mals_spi.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
 
 char mals_worker_database[NAMEDATALEN];
+
+/* What maintenance goes by. */
+static const char *const settings[] = {
+	"mals.alert_give_up",      "mals.alert_retention", "mals.audit_retention",
+	"mals.keep_unresolved",    "mals.max_partitions",  "mals.max_size",
+	"mals.partition_interval", "mals.premake",         "mals.redact",
+	"mals.retention",
+};
 
 /* Describes a worker that runs a function of this library. */
 static void
@@ -43,10 +56,48 @@ mals_worker_start(const char *type, const char *function, Datum argument)
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
+/*
+ * Takes back what ALTER ROLE has set for the role that workers connect as: they
+ * work for the database, not for that role's sessions. Given are the values of
+ * the configuration file.
+ */
+static void
+forget_role_settings(char **values)
+{
+	static const char *const sql =
+		"WITH found AS ("
+		" SELECT s.setrole, s.setdatabase, split_part(c, '=', 1) AS name,"
+		"        substr(c, strpos(c, '=') + 1) AS value"
+		"   FROM pg_db_role_setting s, unnest(s.setconfig) c"
+		"  WHERE s.setdatabase IN (0, $1) AND s.setrole IN (0, $2))"
+		" SELECT r.name, (SELECT d.value FROM found d WHERE d.setrole = 0 AND d.name = r.name"
+		"                  ORDER BY d.setdatabase DESC LIMIT 1)"
+		"   FROM found r WHERE r.setrole = $2 AND r.name LIKE 'mals.%'";
+	Oid types[] = {OIDOID, OIDOID};
+	Datum args[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(GetUserId())};
+	uint64 rows;
+
+	mals_spi_connect();
+	rows = mals_run_with(sql, lengthof(args), types, args, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		char *name = TextDatumGetCString(mals_result_datum(row, 1, NULL));
+		bool isnull;
+		Datum value = mals_result_datum(row, 2, &isnull);
+
+		for (int i = 0; i < lengthof(settings); i++)
+			if (strcmp(settings[i], name) == 0)
+				SetConfigOption(name, isnull ? values[i] : TextDatumGetCString(value), PGC_SUSET,
+								PGC_S_OVERRIDE);
+	}
+	SPI_finish();
+}
+
 void
 mals_worker_connect(Oid database, uint32 flags)
 {
 	MalsDatabase *slot = NULL;
+	char *values[lengthof(settings)];
 
 	if (mals_shared != NULL)
 	{
@@ -56,10 +107,16 @@ mals_worker_connect(Oid database, uint32 flags)
 	}
 	if (slot != NULL && !mals_database_join(slot))
 		proc_exit(0);
+	for (int i = 0; i < lengthof(settings); i++)
+		values[i] =
+			MemoryContextStrdup(TopMemoryContext, GetConfigOption(settings[i], false, false));
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, flags);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	StartTransactionCommand();
 	strlcpy(mals_worker_database, get_database_name(database), NAMEDATALEN);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	forget_role_settings(values);
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 }
 

@@ -48,7 +48,7 @@ extern BackgroundWorkerHandle *mals_worker_start(const char *type, const char *f
 
 /*
  * Connects a background worker to a database as the bootstrap superuser, with
- * search_path pinned, and notes it among the database's processes. Exits where
+ * search_path pinned and none of that role's settings, and notes it among the database's processes. Exits where
  * a statement keeps mals away from the database (DROP DATABASE and its like).
  * Flags are BGWORKER_BYPASS_….
  */
