@@ -41,6 +41,21 @@ for my $shortcut ([ ':errors', qr/one/ ], [ ':last', qr/cron job/ ], [ ':agents'
 		init => sub { $ENV{PSQLRC} = "$top/examples/psqlrc" });
 	like($out, $shortcut->[1], "psqlrc $shortcut->[0]") or diag($error);
 }
+
+# :tail shows what is committed from then on, each entry once, until it is interrupted.
+my ($out, $error) = ('', '');
+my $input = PostgreSQL::Test::Utils::tempdir() . '/tail';
+append_to_file($input, ":tail\n");
+my $tail = IPC::Run::start([ 'psql', '-At' ], '<', $input, '>', \$out, '2>', \$error,
+	init => sub { $ENV{PSQLRC} = "$top/examples/psqlrc" }, IPC::Run::timeout(180));
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'WITH t AS%mals_tail%'}),
+	'psqlrc :tail waits');
+$node->safe_psql('postgres', "SELECT mals_log('followed', 'entry $_', 'error')") for 1 .. 20;
+$tail->pump until $out =~ /entry 20$/m;
+is(join(' ', $out =~ /\|error\|followed\|entry (\d+)$/mg), join(' ', 1 .. 20), 'psqlrc :tail shows each entry once');
+unlike($out, qr/in a trace/, 'and nothing that was there before');
+$tail->signal('INT');
+$tail->finish;
 $node->stop;
 
 done_testing();
