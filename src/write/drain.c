@@ -73,7 +73,8 @@ typedef struct Batch
 	int n;
 	MalsRecord *records[MAX_UNITS];
 	MalsOutcome outcomes[MAX_UNITS];
-	int nempty; /* units of mals_flush, answered when all others are done with */
+	ErrorData *errors[MAX_UNITS]; /* of those that failed */
+	int nempty;                   /* units of mals_flush, answered when all others are done with */
 	MalsRecord *empty[MAX_UNITS];
 } Batch;
 
@@ -475,34 +476,32 @@ bury(MalsRecord *record, MalsOutcome *outcome, const ErrorData *error)
 			errdetail("They are kept in mals.dead_letters."));
 }
 
-/* Writes units; those that fail apart, and as dead letters in the end. */
+/* Writes units; those that fail apart, and as dead letters in the end, after all others. */
 static void
 write_batch(Batch *batch)
 {
-	ErrorData *error = attempt(write_units, batch->records, batch->outcomes, batch->n, NULL);
-
-	for (int tries = batch->n > 1 ? 0 : 1; error != NULL && tries < ATTEMPTS; tries++)
+	if (attempt(write_units, batch->records, batch->outcomes, batch->n, NULL) == NULL)
+		return;
+	for (int tries = batch->n > 1 ? 0 : 1; batch->n > 0 && tries < ATTEMPTS; tries++)
 	{
 		int left = 0;
-		ErrorData *last = NULL;
 
 		if (tries > 0)
 			rest(RETRY_DELAY);
 		for (int i = 0; i < batch->n; i++)
 		{
-			ErrorData *own = attempt(write_units, &batch->records[i], &batch->outcomes[i], 1, NULL);
+			MalsRecord *record = batch->records[i];
+			ErrorData *error = attempt(write_units, &record, &batch->outcomes[i], 1, NULL);
 
-			if (own == NULL)
+			if (error == NULL)
 				continue;
-			last = own;
-			if (tries == ATTEMPTS - 1)
-				bury(batch->records[i], &batch->outcomes[i], own);
-			else
-				batch->records[left++] = batch->records[i];
+			batch->errors[left] = error;
+			batch->records[left++] = record;
 		}
 		batch->n = left;
-		error = last;
 	}
+	for (int i = 0; i < batch->n; i++)
+		bury(batch->records[i], &batch->outcomes[i], batch->errors[i]);
 }
 
 /* Writes all that was taken in hand. */
