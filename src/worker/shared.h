@@ -3,7 +3,7 @@
  *		Shared memory of mals: one slot for each database that uses it. There is
  *		none without shared_preload_libraries.
  *
- * What a slot holds is protected as its fields say: "lock" is mals_shared_lock,
+ * What a slot holds is protected as its fields say: "lock" is mals_shared->lock,
  * "atomic" needs none. A slot belongs to its database until the database or the
  * extension in it is dropped; whoever keeps a pointer to one checks its
  * database again before each use, as mals_database() does.

@@ -10,7 +10,8 @@ use Mals;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, q{synchronous_commit = on}, q{deadlock_timeout = 10ms});
+my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, q{synchronous_commit = on}, q{deadlock_timeout = 10ms},
+	q{max_prepared_transactions = 2});
 
 # Waits until a query of the figures of a rule's alerts gives what is expected.
 sub fires
