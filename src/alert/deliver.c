@@ -84,8 +84,10 @@ static const char *const take_notifications =
 
 /* Alert $1 with $2 characters of the message, and the ids of others ($3). */
 static const char *const make_notification =
-	"SELECT (mals._alert_payload($1, $2, false) - CASE WHEN EXISTS (SELECT FROM mals.agent_bindings)"
-	" THEN '{count,fingerprint,agent_id,entry}'::text[] ELSE '{}' END || CASE WHEN $3 = '{}' THEN '{}'"
+	"SELECT (mals._alert_payload($1, $2, false) - CASE WHEN EXISTS (SELECT FROM "
+	"mals.agent_bindings)"
+	" THEN '{count,fingerprint,agent_id,entry}'::text[] ELSE '{}' END || CASE WHEN $3 = '{}' THEN "
+	"'{}'"
 	" ELSE jsonb_build_object('others', to_jsonb($3)) END)::text";
 
 static const char *const note_success =
