@@ -205,7 +205,7 @@ COMMENT ON FUNCTION mals._fold_metrics() IS
 -- from the mark it came to last on, and readers count what is after the mark by
 -- the index on ts. An entry that arrives later than that after its own time
 -- (an import, an agent that was offline) is not counted; none is counted twice,
--- and no count goes down when entries are removed.
+-- and no count goes down when entries are removed, until an agent has none left.
 CREATE TABLE mals._entry_totals (
   agent_id text COLLATE "C",
   level    @extschema@.mals_level,

@@ -318,6 +318,26 @@ AS $$
 $$;
 COMMENT ON FUNCTION mals._expire_records(timestamptz) IS 'Removes dead letters that are older than 90 days and than every entry, and audit rows older than mals.audit_retention.';
 
+-- Rows that someone has locked are left to the next time: nobody waits here.
+CREATE FUNCTION mals._expire_agents(oldest timestamptz) RETURNS bigint
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH silent AS MATERIALIZED (
+    SELECT x.agent_id
+      FROM (SELECT a.agent_id FROM mals.agents a UNION SELECT t.agent_id FROM mals._entry_totals t) x
+     WHERE NOT EXISTS (SELECT FROM mals.entries e WHERE e.agent_id = x.agent_id)),
+  agents AS (
+    DELETE FROM mals.agents g WHERE g.ctid = ANY (ARRAY(
+      SELECT a.ctid FROM mals.agents a JOIN silent s ON s.agent_id = a.agent_id
+       WHERE a.last_heartbeat < oldest FOR UPDATE OF a SKIP LOCKED)) RETURNING 1),
+  totals AS (
+    DELETE FROM mals._entry_totals g WHERE g.ctid = ANY (ARRAY(
+      SELECT t.ctid FROM mals._entry_totals t JOIN silent s ON s.agent_id = t.agent_id
+         FOR UPDATE OF t SKIP LOCKED)) RETURNING 1)
+  SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM totals)
+$$;
+COMMENT ON FUNCTION mals._expire_agents(timestamptz) IS 'Removes what is known of agents when no entry of theirs is left: when they registered, if no heartbeat came since the oldest partition began, and how many entries they had.';
+
 CREATE FUNCTION mals._expire() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -333,7 +353,7 @@ BEGIN
   LOCK TABLE mals._expiry IN SHARE ROW EXCLUSIVE MODE;
   gone := gone + mals._expire_marks(first) + mals._expire_records(first) + mals._expire_alerts();
   IF same IS NOT TRUE THEN
-    gone := gone + mals._expire_templates(first);
+    gone := gone + mals._expire_templates(first) + mals._expire_agents(first);
   END IF;
   DELETE FROM mals._expiry;
   INSERT INTO mals._expiry (at, oldest, templates)

@@ -241,7 +241,10 @@ set_attached(Oid partition)
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(partition));
 	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	tuple = heap_copytuple(systable_getnext(scan));
+	tuple = systable_getnext(scan);
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "relation %u is not a partition", partition);
+	tuple = heap_copytuple(tuple);
 	((Form_pg_inherits) GETSTRUCT(tuple))->inhdetachpending = false;
 	CatalogTupleUpdate(inherits, &tuple->t_self, tuple);
 	systable_endscan(scan);
@@ -419,6 +422,8 @@ mals_remove(const MalsRetention *request, MalsJudged *partitions, int count, con
 			int64 *removed)
 {
 	Removal *removals = palloc0(Max(count, 1) * sizeof(Removal));
+	/* to archive one takes long enough: others don't have to wait for that */
+	int together = mals_archive_directory[0] == '\0' ? MAX_DROPS : 1;
 	int finished = 0;
 	int n = 0;
 	bool good = true;
@@ -431,7 +436,7 @@ mals_remove(const MalsRetention *request, MalsJudged *partitions, int count, con
 		mals_progress_report("remove partitions", n, count);
 		/* a reader may be in the way for long */
 		if (n > finished &&
-			(n == finished + MAX_DROPS || !mals_run_limited(wait_for_users, NULL, USERS_PATIENCE)))
+			(n == finished + together || !mals_run_limited(wait_for_users, NULL, USERS_PATIENCE)))
 		{
 			finish(&removals[finished], n - finished);
 			finished = n;

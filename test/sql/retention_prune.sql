@@ -197,11 +197,16 @@ SELECT mals_ignore_error(mals_fingerprint('Ignored for good'));
 SELECT mals_resolve_batch((SELECT array_agg(id) FROM mals.entries WHERE ts < now() - interval '40 days' AND ts > now() - interval '41 days')) >= 0 AS resolved;
 SELECT mals_maintain() IS NOT NULL AS maintained;
 UPDATE mals._templates SET first_seen = first_seen - interval '40 days';
+SELECT mals_heartbeat(a) FROM unnest('{r0,kept,here}'::text[]) AS a;
+UPDATE mals.agents SET last_heartbeat = last_heartbeat - interval '2 days' WHERE agent_id <> 'here';
+SELECT count(*) > 0 AS counted FROM mals._entry_totals WHERE agent_id = 'r0';
 SELECT mals_prune('1 second') > 0 AS pruned;
 SELECT mals_log('kept', 'Still seen today') IS NOT NULL AS logged;
 SELECT (mals_maintain() ->> 'expired')::int > 0 AS expired, (mals_maintain() ->> 'expired')::int AS again;
 SELECT template FROM mals.templates WHERE template ~ 'Entry|seen|gnored' ORDER BY 1;
 SELECT count(*) FROM mals.resolutions;
+SELECT agent_id FROM mals.agents ORDER BY 1;
+SELECT count(*) AS counted FROM mals._entry_totals WHERE agent_id = 'r0';
 -- what comes back is seen again
 SELECT mals_log('back', 'Entry 7') IS NOT NULL AS logged;
 SELECT count(*) FROM mals.templates WHERE template ~ 'Entry';
@@ -265,4 +270,4 @@ DROP OWNED BY mals_test_retention;
 DROP ROLE mals_test_retention;
 
 DROP TABLE retention_given;
-TRUNCATE mals.entries, mals._sights, mals._templates, mals.error_status, mals.resolutions;
+TRUNCATE mals.entries, mals._sights, mals._templates, mals.error_status, mals.resolutions, mals.agents;
