@@ -7,7 +7,7 @@ CREATE FUNCTION mals._digest_code(value text, most int) RETURNS text
 AS $$
   SELECT '`' || CASE WHEN clean = '' THEN ' ' WHEN char_length(clean) > most THEN left(clean, most - 3) || '...' ELSE clean END || '`'
     FROM (SELECT translate(btrim(regexp_replace(left(value, 4 * most),
-            '[\u0001-\u0020\u007f-\u00a0\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+', ' ', 'g')), '`', '''') AS clean) c
+            E'[\\u0001-\\u0020\\u007f-\\u00a0\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\ufeff]+', ' ', 'g')), '`', '''') AS clean) c
 $$;
 COMMENT ON FUNCTION mals._digest_code(text, int) IS 'Text as a Markdown code span of one line, of at most so many characters and two backticks.';
 

@@ -96,7 +96,7 @@ CREATE VIEW mals.alert_rules AS
               ELSE (SELECT COALESCE(jsonb_agg(
                              CASE WHEN c.channel ? 'webhook' THEN jsonb_build_object('webhook',
                                     COALESCE(substring(c.channel->>'webhook' FROM '^([A-Za-z]+://)'), '')
-                                    || COALESCE(substring(c.channel->>'webhook' FROM '^[A-Za-z]+://(?:[^/?#\\]*@)?([A-Za-z0-9._:[\]-]+)(?:[/?#]|$)'), '...')
+                                    || COALESCE(substring(c.channel->>'webhook' FROM E'^[A-Za-z]+://(?:[^/?#\\\\]*@)?([A-Za-z0-9._:[\\]-]+)(?:[/?#]|$)'), '...')
                                     || '/...')
                                   ELSE c.channel END ORDER BY c.n), '[]')
                       FROM jsonb_array_elements(r.channels) WITH ORDINALITY AS c (channel, n))

@@ -21,7 +21,7 @@ AS $$
            pg_ls_dir(top, true, false) AS s (name),
            LATERAL (SELECT top || '/' || s.name AS dir WHERE (pg_stat_file(top || '/' || s.name, true)).isdir) AS d,
            pg_ls_dir(d.dir, true, false) AS f (name)
-     WHERE f.name ~ '\.json$')
+     WHERE f.name ~ '[.]json$')
   SELECT array_agg(path ORDER BY path) FROM manifests
    WHERE content ->> 'format' = 'mals archive' AND content ->> 'database' = current_database()
      AND (content ->> 'min_ts')::timestamptz < until AND (content ->> 'max_ts')::timestamptz >= since

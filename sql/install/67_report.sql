@@ -11,7 +11,7 @@ AS $$
   SELECT regexp_replace(replace(replace(replace(replace(replace(
            CASE WHEN char_length(value) > most THEN left(value, most - 3) || '...' ELSE value END,
            '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
-           '[\u0001-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]', '&#xFFFD;', 'g')
+           E'[\\u0001-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff]', '&#xFFFD;', 'g')
 $$;
 COMMENT ON FUNCTION mals._report_text(text, int) IS 'Text as HTML, cut to so many characters.';
 

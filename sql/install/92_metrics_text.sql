@@ -13,7 +13,7 @@ CREATE FUNCTION mals._metric_labels(labels jsonb) RETURNS text
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT COALESCE('{' || string_agg(format('%s="%s"', key, replace(replace(replace(value,
-           '\', '\\'), '"', '\"'), chr(10), '\n')), ',' ORDER BY key COLLATE "C") || '}', '')
+           E'\\', E'\\\\'), '"', E'\\"'), chr(10), E'\\n')), ',' ORDER BY key COLLATE "C") || '}', '')
     FROM jsonb_each_text(labels)
 $$;
 COMMENT ON FUNCTION mals._metric_labels(jsonb) IS 'Labels in the text format of Prometheus.';
@@ -79,7 +79,7 @@ AS $$
       FROM metrics m GROUP BY 1, 2),
   lines AS (
     SELECT h.name, NULL::jsonb AS labels, 0 AS place,
-           format('# HELP %s %s', h.name, replace(replace(h.help, '\', '\\'), chr(10), '\n')) AS line
+           format('# HELP %s %s', h.name, replace(replace(h.help, E'\\', E'\\\\'), chr(10), E'\\n')) AS line
       FROM heads h
     UNION ALL
     SELECT h.name, NULL, 1, format('# TYPE %s %s', h.name, h.kind) FROM heads h
