@@ -176,6 +176,10 @@ $$;
 COMMENT ON FUNCTION mals_utilization(timestamptz, timestamptz, interval) IS
   'How busy each agent was in [since, until) (default: the last 24 hours), in seconds; in buckets of that length (laid from 2000-01-01 00:00 UTC, cut at the window''s ends, zeros too), or one row an agent if bucket is NULL. busy_s: the union of its tasks, actions and experiments, each from an entry with category task_started, task_start, task_processing, task_resumed or task_continued to the agent''s next task_... entry of the same metadata.task_id, such as task_completed, task_failed, task_cancelled, task_stopped or task_paused, or to until if there is none; likewise action_... with action_id and experiment_... with experiment_id. What began before since counts from since if it began no longer before than the window is long, or a day. active_s: the union of that and of its sessions, each from the agent''s first to its last entry in the window. idle_s = total_s - busy_s; utilization_percent = 100 * busy_s / active_s, 0 if it was not active. Errors: 22023 for infinite times, a bucket that is not above zero or has months, more than 100,000 buckets.';
 
+CREATE FUNCTION mals._number(value jsonb) RETURNS float8
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mals_json_number';
+COMMENT ON FUNCTION mals._number(jsonb) IS 'A number as float8; NULL if it is none, or beyond 1e140; 0 if it is nearer to zero than 1e-140.';
+
 CREATE FUNCTION mals_latency(group_by text DEFAULT 'agent', field text DEFAULT 'duration_ms',
   query text DEFAULT '', since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS TABLE (
   key text, entries bigint, p50 float8, p95 float8, p99 float8, max float8, avg float8)

@@ -18,8 +18,8 @@ AS $$
     ('admin', '{UPDATE, DELETE}', '{dead_letters}')),
   functions (privilege, names) AS (VALUES
     ('writer', '^mals_(log|log_json|log_batch|log_otlp|flush|set_traceparent|new_correlation|id_ts|counter|gauge|observe|metric_define|agent_register|heartbeat|redact)$'),
-    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|tail|tail_cursor|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|histogram|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|partition_entries|progress)$'),
-    ('admin', '^mals_|^_(max|histogram|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|partition_entries|progress|check_writable)$'))
+    ('reader', '^mals_(get|search|count|list|trace|agents|stats|histogram|facets|context|export|tail|tail_cursor|patterns|errors|summary|query_explain|id_ts|fingerprint_version|metrics|tasks|sessions|utilization|latency|digest|report|sparkline|redact)$|^_(max|histogram|number|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|partition_entries|progress)$'),
+    ('admin', '^mals_|^_(max|histogram|number|uuid_larger|is_bound|sees|status_of|sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*|partitions|partition_entries|progress|check_writable)$'))
   SELECT p, 'USAGE', 'pg_namespace'::regclass::oid, 'mals'::regnamespace::oid FROM unnest('{writer, reader, admin}'::text[]) p
   UNION ALL
   SELECT t.privilege, type, 'pg_class'::regclass, ('mals.' || relation)::regclass

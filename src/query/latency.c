@@ -4,20 +4,25 @@
  */
 #include "mals_errors.h"
 
+#include <math.h>
+
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #include "query/literal.h"
 #include "query/read.h"
 
 PG_FUNCTION_INFO_V1(mals_latency);
+PG_FUNCTION_INFO_V1(mals_json_number);
 
 /*
  * Numbers beyond this in size are left out, and those below its inverse count
  * as zero: float8 has no room for all that JSON can say, nor for the
  * squares of its own largest numbers.
  */
-#define LARGEST "1e140"
-#define SMALLEST "1e-140"
+#define LARGEST 1e140
+#define SMALLEST 1e-140
 
 /* What entries can be grouped by; NULL: it can not, though the query language knows it. */
 static const struct
@@ -72,6 +77,23 @@ append_group(StringInfo sql, const char *name)
 	mals_append_metadata_text(sql, strncmp(name, "meta.", 5) == 0 ? name + 5 : name);
 }
 
+/* SQL: a number of JSON as float8; NULL if it is none, or too large. */
+Datum
+mals_json_number(PG_FUNCTION_ARGS)
+{
+	Jsonb *json = PG_GETARG_JSONB_P(0);
+	JsonbValue value;
+	double number;
+
+	if (!JsonbExtractScalar(&json->root, &value) || value.type != jbvNumeric)
+		PG_RETURN_NULL();
+	number = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
+	if (fabs(number) > LARGEST)
+		PG_RETURN_NULL();
+	PG_RETURN_FLOAT8(fabs(number) < SMALLEST ? 0 : number);
+}
+
 /* SQL: percentiles of a metadata number by agent, or by what else is asked for. */
 Datum
 mals_latency(PG_FUNCTION_ARGS)
@@ -83,20 +105,18 @@ mals_latency(PG_FUNCTION_ARGS)
 
 	mals_selection_read(&selection, fcinfo, 2, 3, 4);
 	initStringInfo(&sql);
+	/* OFFSET 0: the number is taken out of the metadata once */
 	appendStringInfoString(
 		&sql, "SELECT key, n, p[1], p[2], p[3], most, mean FROM (SELECT key, count(*) AS n,"
 			  " percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY value) AS p,"
-			  " max(value) AS most, avg(value) AS mean FROM (SELECT key, CASE WHEN abs(number) <"
-			  " " SMALLEST " THEN 0 ELSE number::float8 END AS value FROM (SELECT (");
+			  " max(value) AS most, avg(value) AS mean FROM (SELECT (");
 	append_group(&sql, group);
-	appendStringInfoString(&sql, ")::text COLLATE \"C\" AS key, CASE WHEN jsonb_typeof(");
+	appendStringInfoString(&sql, ")::text COLLATE \"C\" AS key, mals._number(");
 	append_key(&sql, field);
-	appendStringInfoString(&sql, ") = 'number' THEN (");
-	append_key(&sql, field);
-	appendStringInfoString(&sql, ")::numeric END AS number");
+	appendStringInfoString(&sql, ") AS value");
 	mals_selection_append_from(&sql, &selection);
-	appendStringInfoString(&sql, ") numbers WHERE abs(number) <= " LARGEST
-								 " OFFSET 0) v GROUP BY key) g ORDER BY n DESC, key");
+	appendStringInfoString(&sql, " OFFSET 0) v WHERE value IS NOT NULL GROUP BY key) g"
+								 " ORDER BY n DESC, key");
 	mals_read_result(sql.data, fcinfo);
 	return (Datum) 0;
 }

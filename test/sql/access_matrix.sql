@@ -94,7 +94,7 @@ INSERT INTO functions VALUES
   ('mals._uuid_larger(uuid,uuid)', 'ra', 'SELECT mals._uuid_larger(id, id) FROM seen');
 -- what figures and reports are made with
 INSERT INTO functions SELECT p.oid::regprocedure, 'ra' FROM pg_proc p
-  WHERE p.pronamespace = 'mals'::regnamespace AND p.proname ~ '^_(sum|add|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$';
+  WHERE p.pronamespace = 'mals'::regnamespace AND p.proname ~ '^_(sum|add|number|metric_(state|number|labels)|own_metrics|since|window|utilization|digest_code|report_.*)$';
 -- the type, and its aggregates
 INSERT INTO functions SELECT p.oid::regprocedure, 'p' FROM pg_proc p
   WHERE p.pronamespace = 'public'::regnamespace AND (p.proname ~ '^mals_(level_|severity_number$)' OR p.prokind = 'a' AND p.proname IN ('min', 'max'));
