@@ -147,25 +147,45 @@ plan_next(int job, bool ok)
 	SetLatch(MyLatch);
 }
 
-/* Makes jobs due that were woken, or have work. */
+/* Makes jobs due that have work. */
 static void
-take_work(void)
+note_work(uint32 work)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < mals_njobs; i++)
+		if (work & mals_jobs[i].work)
+			schedules[i].due = Min(schedules[i].due, now + mals_jobs[i].delay * INT64CONST(1000));
+}
+
+/*
+ * Does what the worker was woken for, and makes jobs due that have work. That
+ * is left marked until one of them begins: so those who commit more of it until
+ * then need not wake the worker.
+ */
+static void
+look_for_work(void)
 {
 	uint32 wake = pg_atomic_exchange_u32(&slot->wake, 0);
-	uint32 work = pg_atomic_exchange_u32(&slot->work, 0);
-	TimestampTz now = GetCurrentTimestamp();
 
 	if (wake & MALS_WAKE_RESTART)
 		start_again();
 	if (wake & MALS_WAKE_CHECK)
 		check_extension();
-	for (int i = 0; i < mals_njobs; i++)
-	{
-		if (wake & MALS_WAKE_JOBS)
-			schedules[i].due = now;
-		else if (work & mals_jobs[i].work)
-			schedules[i].due = Min(schedules[i].due, now + mals_jobs[i].delay * INT64CONST(1000));
-	}
+	for (int i = 0; (wake & MALS_WAKE_JOBS) && i < mals_njobs; i++)
+		schedules[i].due = GetCurrentTimestamp();
+	note_work(pg_atomic_read_u32(&slot->work));
+}
+
+/* Takes the work for a job that begins: what is committed from here on makes it due again. */
+static void
+take_work(int job)
+{
+	uint32 work = mals_jobs[job].work;
+
+	if (work != 0)
+		note_work(pg_atomic_fetch_and_u32(&slot->work, ~work) & work);
+	schedules[job].due = DT_NOEND;
 }
 
 /* Plans the next turns of jobs aside that have ended. */
@@ -196,13 +216,13 @@ start_aside(int job)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	int number = (int) (slot - mals_shared->databases);
 
+	take_work(job);
 	pg_atomic_fetch_or_u32(&slot->failed, (uint32) 1 << job);
 	schedules[job].aside =
 		mals_worker_start("mals job", "mals_job_main", Int32GetDatum(number * 256 + job));
 	MemoryContextSwitchTo(old);
-	schedules[job].due = schedules[job].aside != NULL
-							 ? DT_NOEND
-							 : GetCurrentTimestamp() + NO_PLACE_DELAY * INT64CONST(1000);
+	if (schedules[job].aside == NULL)
+		schedules[job].due = GetCurrentTimestamp() + NO_PLACE_DELAY * INT64CONST(1000);
 }
 
 /* Does the jobs that are due. Returns the milliseconds to the next one, or -1. */
@@ -221,7 +241,7 @@ do_jobs(MemoryContext scratch)
 			{
 				bool ok;
 
-				schedules[i].due = DT_NOEND;
+				take_work(i);
 				ok = mals_job_run(i);
 				plan_next(i, ok);
 				MemoryContextSwitchTo(scratch);
@@ -276,7 +296,7 @@ mals_database_main(Datum database)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		take_work();
+		look_for_work();
 		look_aside();
 		delay = do_jobs(scratch);
 		slot->failures = 0;

@@ -211,7 +211,7 @@ at_transaction_end(XactEvent event, void *arg)
 		pg_atomic_fetch_add_u64(&slot->commits, 1);
 		mals_tails_wake(&slot->tails);
 	}
-	/* the first to leave something wakes the worker, which takes all that is there */
+	/* the first to leave something wakes the worker, which takes it when a job begins */
 	if ((pg_atomic_read_u32(&slot->work) & left) != left &&
 		(pg_atomic_fetch_or_u32(&slot->work, left) & left) != left)
 		mals_wake_process(slot->worker_proc);

@@ -56,7 +56,7 @@ typedef struct MalsDatabase
 	pid_t members[MALS_MAX_MEMBERS]; /* lock; all processes of mals that are connected, or 0 */
 
 	pg_atomic_uint32 wake;    /* MALS_WAKE_… for the worker */
-	pg_atomic_uint32 work;    /* MALS_WORK_… that was committed since the worker last looked */
+	pg_atomic_uint32 work;    /* MALS_WORK_… that was committed since a job for it last began */
 	pg_atomic_uint32 failed;  /* jobs aside that failed, a bit each */
 	pg_atomic_uint64 commits; /* transactions that have written entries, since the start */
 

@@ -61,6 +61,15 @@ sleep 3;
 is($node->safe_psql('postgres', $idle), $before, 'no transaction while nothing is due');
 is($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'}), $worker, 'by the same worker');
 
+# Loggers do not wake it at every commit, only the first since it has last begun with what they leave.
+sub switches
+{
+	return (slurp_file("/proc/$worker/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m)[0];
+}
+my $switches = switches();
+$node->safe_psql('two', "SELECT mals_log('a', 'Commit') IS NULL;\n" x 3000);
+cmp_ok(switches() - $switches, '<', 1000, 'it sleeps through most commits');
+
 # A job that fails is tried again, later and later, and health says so.
 $node->safe_psql('two', 'ALTER TABLE mals._sights RENAME TO away');
 $node->safe_psql('two', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'two'});
