@@ -10,11 +10,12 @@ SELECT mals_counter('settings_total', jsonb_build_object('path', E'C:\\temp "x"'
 CREATE TEMP TABLE calls AS SELECT * FROM (VALUES
   ($$mals_search($q$agent:a\b%_$q$)$$), ($$mals_search($q$"slash 'quoted' \"twice\""$q$)$$), ($$mals_search($q$/back\\slash/ -"none"$q$)$$),
   ($$mals_search($q$meta.k:"a\\b'c" session:s* level:error$q$)$$), ($$mals_list(search => $q$\slash$q$)$$), ($$mals_list($q$a\b%_$q$)$$),
-  ($$mals_trace('0af76519-16cd-43dd-8448-eb211c80319c'::uuid)$$), ($$mals_agents('1 month')$$), ($$mals_stats()$$), ($$mals_patterns()$$), ($$mals_latency()$$),
+  ($$mals_trace('0af76519-16cd-43dd-8448-eb211c80319c'::uuid)$$), ($$(SELECT to_jsonb(a) - 'status' AS agent FROM mals_agents('1 month') AS a)$$), ($$mals_stats()$$), ($$mals_patterns()$$), ($$mals_latency()$$),
   ($$mals_facets()$$), ($$mals_histogram('1 hour', '', date_trunc('day', now()) - interval '1 day', date_trunc('day', now()))$$), ($$mals_export('csv')$$),
   ($$mals_export('json')$$), ($$mals_export('logfmt')$$), ($$mals_export('text')$$), ($$mals_errors(now() - interval '3 days', NULL, date_trunc('day', now()))$$),
-  ($$mals_tasks(now() - interval '3 days')$$), ($$mals_report(date_trunc('day', now()) - interval '1 day', date_trunc('day', now()))$$),
-  ($$(SELECT bool_or(m LIKE '%settings_total{path="C:%') AS found FROM mals_metrics() AS m)$$), ($$(SELECT regexp_replace(mals_digest(), '[0-9:]+Z?', '', 'g') AS digest)$$)) AS c (call);
+  ($$mals_tasks(now() - interval '3 days')$$),
+  ($$(SELECT regexp_replace(mals_report(date_trunc('day', now()) - interval '1 day', date_trunc('day', now())), '[0-9]+:[0-9:]+', '', 'g') AS page)$$),
+  ($$(SELECT bool_or(m LIKE '%settings_total{path="C:%') AS found FROM mals_metrics() AS m)$$), ($$(SELECT regexp_replace(mals_digest(date_trunc('day', now()) - interval '1 day'), '[0-9:]+Z?', '', 'g') AS digest)$$)) AS c (call);
 CREATE FUNCTION outcome(call text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
   EXECUTE 'SELECT md5(string_agg(to_jsonb(x)::text, chr(10))) FROM ' || call || ' AS x' INTO call;
