@@ -45,8 +45,10 @@ BEGIN
            CASE WHEN l.category = 'task_failed'
                 THEN COALESCE(l.metadata->>'error', l.metadata #>> '{exception,message}', l.message) END AS error
       FROM mals.entries l
-     WHERE l.ts >= from_ts AND l.ts < to_ts AND l.metadata->>'task_id' IS NOT NULL
-       AND l.category IN ('task_received', 'task_started', 'task_processing', 'task_completed', 'task_failed')),
+     -- CASE: the metadata of other entries is not looked into
+     WHERE l.ts >= from_ts AND l.ts < to_ts
+       AND CASE WHEN l.category IN ('task_received', 'task_started', 'task_processing', 'task_completed', 'task_failed')
+                THEN l.metadata->>'task_id' IS NOT NULL END),
   tasks AS (
     SELECT e.task, (array_agg(e.agent ORDER BY e.is_start DESC, e.ts DESC, e.id DESC))[1] AS agent,
            (array_agg(e.category ORDER BY e.ts DESC, e.id DESC))[1] AS latest,
