@@ -163,27 +163,30 @@ is_harmless_token(const char *s, int token)
 }
 
 /*
- * Tells whether a rule ends with the two bytes before a place: most names are
+ * Tells whether a rule ends with the three bytes before a place: most names are
  * told apart by them.
  */
 static bool
 may_be_secret_name(const char *s, int end)
 {
-	static uint32 before[32]; /* by last letter: which letters stand before it */
+	static uint32 before[32][32]; /* by the last two letters: which letters stand before them */
 	static bool ready = false;
 
 	if (!ready)
 	{
 		for (int i = 0; i < lengthof(rules); i++)
 		{
-			const char *last = rules[i].name + strlen(rules[i].name) - 1;
+			int len = strlen(rules[i].name);
+			const char *last = rules[i].name + len - 1;
 
-			before[last[0] % 32] |= (uint32) 1 << last[-1] % 32;
+			before[last[0] % 32][last[-1] % 32] |=
+				len == 2 ? PG_UINT32_MAX : (uint32) 1 << last[-2] % 32;
 		}
 		ready = true;
 	}
 	return end >= 2 && (class_of(s[end - 1]) & C_LETTER) &&
-		   (before[s[end - 1] % 32] & (uint32) 1 << (unsigned char) s[end - 2] % 32);
+		   (before[s[end - 1] % 32][(unsigned char) s[end - 2] % 32] &
+			(uint32) 1 << (end == 2 ? 0 : (unsigned char) s[end - 3] % 32));
 }
 
 /* Finds the rule of a name that ends before a place. */

@@ -332,9 +332,10 @@ mals_pair_words(const char *s, int len, int at, MalsSecret *secret)
 	int value = end + 1;
 	MalsSecretName name;
 
-	if (start >= 0 && starts_with_any_case(s + start, sizeof(by) - 1, by, sizeof(by) - 1))
+	if (fold(s[at]) == 'b')
 	{
-		if (!mals_secret_name(password, sizeof(password) - 1, &name))
+		if (start < 0 || !starts_with_any_case(s + start, sizeof(by) - 1, by, sizeof(by) - 1) ||
+			!mals_secret_name(password, sizeof(password) - 1, &name))
 			return false;
 	}
 	else if (!mals_secret_name(s, end, &name) || name.rule->level > LEVEL_VALUE ||

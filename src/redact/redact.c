@@ -218,7 +218,10 @@ redact_scalar(JsonbValue *value, const MalsSecretName *name)
 	}
 }
 
-/* Redacts a key; those of one object stay different from each other. */
+/*
+ * Redacts a key; those of one object stay different from each other, by a mark,
+ * which is never taken for a part of a value that precedes it.
+ */
 static void
 redact_key(JsonbValue *key, JsonbContainer *object, int *redacted)
 {
@@ -232,7 +235,7 @@ redact_key(JsonbValue *key, JsonbContainer *object, int *redacted)
 	{
 		result.len = len;
 		if (++*redacted > 1)
-			appendStringInfo(&result, "~%d", *redacted);
+			appendStringInfo(&result, MALS_MARK "%d]", *redacted);
 		set_string(key, &result);
 	} while (findJsonbValueFromContainer(object, JB_FOBJECT, key) != NULL);
 }

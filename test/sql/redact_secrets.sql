@@ -274,6 +274,10 @@ SELECT mals_log('names', 'm', metadata => jsonb_build_object('password', 'hunter
   'Authorization', 'Bearer abcdef', 'X-Api-Key', '["abcdef", 1, true, {"x": "y"}]'::jsonb, 'token', 512, 'tokens', 512, 'access_token', 'opaque', 'secret', true, 'client_secret', null,
   'max_tokens', 4096, 'token_type', 'bearer', 'next_page_token', 'CAUQAA9x7', 'password=one1', 1, 'password=two2', 2, 'logprobs', '[{"token": "Hello", "logprob": -0.1}]'::jsonb, 'passwd', '')) IS NULL AS lost;
 SELECT key, value FROM mals.entries, jsonb_each(metadata) WHERE agent_id = 'names' ORDER BY key COLLATE "C";
+-- what keeps keys apart does not make them secrets again
+SELECT mals_log('apart', 'm', metadata => '{"password=one1 token=]": 1, "password=two2 token=]": 2, "password=three3 token=]": 3}') IS NULL AS lost;
+SELECT mals_log('apart', 'again', metadata => metadata) IS NULL AS lost FROM mals.entries WHERE agent_id = 'apart';
+SELECT metadata FROM mals.entries WHERE agent_id = 'apart';
 
 -- Values that another value names: {name, value}, and arguments of a command
 SELECT mals_log('named', 'm', metadata => '{"env": [{"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "PATH", "value": "/usr/bin1"}, {"key": "API_KEY", "value": "abcdef"}, {"name": "MAX_TOKENS", "value": 4096}],
