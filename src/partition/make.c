@@ -366,19 +366,23 @@ mals_partition_make_span(TimestampTz from, TimestampTz to, int unit)
 }
 
 bool
-mals_partition_any(void)
+mals_partition_settled(void)
 {
-	Relation entries;
-	bool any;
+	bool settled;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	entries = table_open(mals_relation_oid("entries"), AccessShareLock);
-	any = RelationGetPartitionDesc(entries, true)->nparts > 0;
-	table_close(entries, AccessShareLock);
+	mals_spi_connect();
+	settled =
+		mals_run(
+			"SELECT WHERE EXISTS (SELECT FROM pg_inherits WHERE inhparent ="
+			" 'mals.entries'::regclass) AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace ="
+			" 'mals'::regnamespace AND relname ~ '^entries_[0-9]{8}' AND relkind = 'r'"
+			" AND NOT relispartition)") > 0;
+	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return any;
+	return settled;
 }
 
 int64

@@ -130,7 +130,11 @@ extern void mals_removal_unlock(void);
 extern int64 mals_partition_make_span(TimestampTz from, TimestampTz to, int unit);
 extern int64 mals_partition_premake(void);
 
-/* Tells whether there is any partition; to be called outside of a transaction. */
-extern bool mals_partition_any(void);
+/*
+ * Tells whether there are partitions, and no tables that look as if they were to
+ * become some, as they do while a dump is restored. To be called outside of a
+ * transaction.
+ */
+extern bool mals_partition_settled(void);
 
 #endif /* MALS_PARTITION_H */

@@ -92,8 +92,9 @@ run_totals(void)
 }
 
 /*
- * Makes partitions ahead; but where there is none yet only after a while, for a
- * dump may be about to be restored, whose partitions would be there already.
+ * Makes partitions ahead; but where there is none yet, or some are still to be
+ * attached, only after a while: a dump may be about to be restored, whose
+ * partitions these would stand in the way of.
  */
 static int64
 run_premake(void)
@@ -102,7 +103,7 @@ run_premake(void)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (begin == 0)
-		begin = mals_partition_any() ? now : now + RESTORE_TIME;
+		begin = mals_partition_settled() ? now : now + RESTORE_TIME;
 	return now >= begin ? mals_partition_premake() : 0;
 }
 

@@ -52,6 +52,17 @@ is($node->safe_psql('one', q{SELECT h->>'status', h->>'last_maintenance' IS NOT 
 	jsonb_path_exists(h, '$.workers[*] ? (@.type == "mals worker")') FROM mals_health() AS h}), 'ok|t|t',
 	'health shows worker and last maintenance');
 
+# A database into which a dump is being restored is left alone: one partition is attached, the next is a table yet.
+$node->safe_psql('postgres', 'CREATE DATABASE dump');
+$node->safe_psql('dump', q{BEGIN; CREATE EXTENSION mals;
+	CREATE TABLE mals.entries_21000101 (LIKE mals.entries);
+	CREATE TABLE mals.entries_21000102 (LIKE mals.entries);
+	ALTER TABLE mals.entries ATTACH PARTITION mals.entries_21000101 FOR VALUES FROM ('2100-01-01') TO ('2100-01-02');
+	COMMIT});
+$node->poll_query_until('dump', q{SELECT EXISTS (SELECT FROM mals._jobs WHERE job = 'premake')}) or die 'no turn of premake';
+is($node->safe_psql('dump', 'SELECT count(*) FROM mals.partitions'), '1', 'nothing is made ahead while a dump is restored');
+$node->safe_psql('postgres', 'DROP DATABASE dump');
+
 # An idle database gets no query: its transactions, seen from another one.
 my $idle = q{SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'two'};
 my $worker = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'});
