@@ -8,8 +8,8 @@
  * DATABASE, RENAME, SET TABLESPACE, CREATE DATABASE … TEMPLATE) first stop all
  * processes of mals there, and keep them away until their transaction ends, in
  * whatever way: the server itself stops no background worker for them. So does
- * DROP EXTENSION, which locks all tables in an order of its own. Nobody has
- * them stopped who may not run the statement.
+ * DROP EXTENSION and ALTER EXTENSION … UPDATE, which lock tables in an order of
+ * their own. Nobody has them stopped who may not run the statement.
  */
 #include "mals_errors.h"
 
@@ -215,6 +215,15 @@ find_option(List *options, const char *name)
 	return NULL;
 }
 
+/* Tells whether an extension is this one, and the user's. */
+static bool
+owns_named(const char *name)
+{
+	Oid extension = strcmp(name, "mals") == 0 ? get_extension_oid(name, true) : InvalidOid;
+
+	return OidIsValid(extension) && mals_owns_extension(extension);
+}
+
 /* Tells whether a DROP EXTENSION names this one, and may be run. */
 static bool
 drops_extension(DropStmt *drop)
@@ -224,13 +233,8 @@ drops_extension(DropStmt *drop)
 	if (drop->removeType != OBJECT_EXTENSION || !mals_allow_drop)
 		return false;
 	foreach (cell, drop->objects)
-	{
-		Oid extension = get_extension_oid(strVal(lfirst(cell)), true);
-
-		if (strcmp(strVal(lfirst(cell)), "mals") == 0 && OidIsValid(extension) &&
-			mals_owns_extension(extension))
+		if (owns_named(strVal(lfirst(cell))))
 			return true;
-	}
 	return false;
 }
 
@@ -293,6 +297,10 @@ mals_watch_before(PlannedStmt *statement)
 			break;
 		case T_DropStmt:
 			if (drops_extension((DropStmt *) node))
+				hold(MyDatabaseId);
+			break;
+		case T_AlterExtensionStmt:
+			if (owns_named(((AlterExtensionStmt *) node)->extname))
 				hold(MyDatabaseId);
 			break;
 		case T_RenameStmt:

@@ -276,7 +276,18 @@ unchanged('postgres', 'new library, old SQL');
 works('postgres', 'new library, old SQL');
 is($node->safe_psql('postgres', 'SHOW mals.review'), 'on', 'new library, old SQL: a new setting');
 
-$node->safe_psql('postgres', 'ALTER EXTENSION mals UPDATE');
+# The worker is at work: it waits for a lock of the session that updates, and has one that
+# this needs. It has waited long enough not to see the deadlock itself.
+my $session = $node->background_psql('postgres', on_error_stop => 1);
+$node->safe_psql('postgres', 'DELETE FROM mals._expiry');
+$session->query_safe('BEGIN; LOCK TABLE mals.dead_letters IN ACCESS EXCLUSIVE MODE');
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'postgres'});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity JOIN pg_locks USING (pid)
+	WHERE backend_type = 'mals worker' AND datname = 'postgres' AND NOT granted AND clock_timestamp() - waitstart > '1.5 s'}), 'the worker is at work');
+$session->query_safe('ALTER EXTENSION mals UPDATE');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^mals' AND datname = 'postgres'}), '0', 'it is kept away from an update');
+$session->query_safe('COMMIT');
+$session->quit;
 health_is('postgres', $next_version, $next_version, 'updated', 1);
 unchanged('postgres', 'updated');
 works('postgres', 'updated');
@@ -328,6 +339,9 @@ use_stage('new-sql');
 health_is('postgres', $next_version, $version, 'old library, new SQL');
 unchanged('postgres', 'old library, new SQL');
 works('postgres', 'old library, new SQL');
+$node->append_conf('postgresql.conf', 'mals.worker = off');
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^mals (worker|job)'}) or die 'workers';
 $node->safe_psql('postgres', q{
 	DO $$
 	DECLARE t regclass;
@@ -337,6 +351,8 @@ $node->safe_psql('postgres', q{
 	    EXECUTE format('ALTER TABLE %s ADD later text', t);
 	  END LOOP;
 	END $$});
+$node->append_conf('postgresql.conf', 'mals.worker = on');
+$node->reload;
 unchanged('postgres', 'more columns');
 works('postgres', 'more columns');
 
