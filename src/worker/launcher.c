@@ -396,6 +396,12 @@ mals_launcher_main(Datum unused)
 		take_news();
 		LWLockAcquire(mals_shared->lock, LW_EXCLUSIVE);
 		looking = tidy_slots();
+		if (mals_shared->look_at_all || mals_shared->nnews > 0)
+		{
+			/* what was told meanwhile, or just now, may be that nothing may run there */
+			LWLockRelease(mals_shared->lock);
+			continue;
+		}
 		admit(looking);
 		delay = start_workers();
 		writers_delay = start_writers();
