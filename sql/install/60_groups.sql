@@ -24,13 +24,13 @@ CREATE FUNCTION mals_errors(since timestamptz DEFAULT NULL, agent_id text DEFAUL
     is_recurring boolean, is_regressed boolean, status text, sample_id uuid)
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_errors(timestamptz, text, timestamptz, int) IS
-  'The groups of errors (level error and critical) in [since, until), of one agent if agent_id is given; since defaults to 24 hours before until, until to now. One row a group, most entries first. is_new: not in the window of the same length before; is_recurring: recurring_min (default 3) or more entries; is_regressed: came back after the group was resolved. status is the first that holds of ignored, regressed, resolved (nothing unresolved), new, recurring, ongoing. Pass fingerprint to mals_resolve_error, sample_id to mals_get. Errors: 22023 for infinite times or recurring_min below 1.';
+  'The groups of errors (level error and critical) in [since, until), of one agent if agent_id is given; since defaults to 24 hours before until, until to now. One row a group, most entries first. is_new: not in the window of the same length before; is_recurring: recurring_min (default 3) or more entries; is_regressed: came back after the group was resolved. status is the first that holds of ignored, regressed, resolved (nothing unresolved), new, recurring, ongoing. Pass fingerprint to mals_resolve_error, sample_id to mals_get. An until of infinity is no bound. Errors: 22023 for an infinite since, an until of -infinity, or recurring_min below 1.';
 
 CREATE FUNCTION mals_summary(since timestamptz DEFAULT NULL, agent_id text DEFAULT NULL,
   until timestamptz DEFAULT NULL, recurring_min int DEFAULT 3) RETURNS jsonb
   LANGUAGE c STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION mals_summary(timestamptz, text, timestamptz, int) IS
-  'What broke in [since, until) (default: the last 24 hours), of one agent if agent_id is given, as JSON: since, until, agent_id, total_errors, by_agent [{agent_id, errors, critical, unresolved}], unresolved_errors {count, items: the newest 100}, and new_errors, recurring_errors, regressed_errors: groups with the keys of mals_errors. Errors: 22023 for infinite times or recurring_min below 1.';
+  'What broke in [since, until) (default: the last 24 hours), of one agent if agent_id is given, as JSON: since, until, agent_id, total_errors, by_agent [{agent_id, errors, critical, unresolved}], unresolved_errors {count, items: the newest 100}, and new_errors, recurring_errors, regressed_errors: groups with the keys of mals_errors. An until of infinity is no bound. Errors: 22023 for an infinite since, an until of -infinity, or recurring_min below 1.';
 
 CREATE FUNCTION mals_resolve_error(fingerprint bigint, resolved_by text DEFAULT current_user,
   note text DEFAULT NULL) RETURNS bigint
