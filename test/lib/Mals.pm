@@ -7,11 +7,13 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(mals_node mals_pg_ctl sql_is);
+our @EXPORT = qw(kill_backend mals_node mals_pg_ctl sql_is);
 
 # Starts a server with the settings given (lines of postgresql.conf) and, in
 # its database postgres, the extension. Its directories and those of the staged
@@ -48,6 +50,23 @@ esac
 SCRIPT
 	chmod 0755, "$bin/pg_ctl";
 	return $bin;
+}
+
+# Kills a process and waits until the server is up again.
+sub kill_backend
+{
+	my ($node, $pid) = @_;
+
+	kill 'KILL', $pid;
+	for my $try (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		# not by psql's input: it may have ended before it is written, as it cannot connect
+		my $out = '';
+		my $up = IPC::Run::run([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid" ], '>', \$out, '2>', \my $err);
+		return if $up && $out eq "0\n";
+		usleep(100_000);
+	}
+	die 'the server has not come back';
 }
 
 # Checks what a query gives, as psql -At prints it.

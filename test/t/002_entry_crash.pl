@@ -59,9 +59,8 @@ $node->poll_query_until('postgres', q{SELECT pg_relation_size('mals.entries_' ||
 	or die 'the batch has not begun to be stored';
 my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'});
 ok($pid, 'the batch is being stored');
-kill 'KILL', $pid;
+kill_backend($node, $pid);
 $victim->finish;
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server has not come back';
 sql_is($node, q{SELECT agent_id, count(*) FROM mals.entries GROUP BY 1}, 'kept|1', 'a killed backend leaves nothing of its batch');
 sql_is($node, q{SELECT mals_log('kept', 'after') IS NOT NULL}, 't', 'and the others log on');
 

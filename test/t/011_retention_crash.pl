@@ -68,22 +68,6 @@ sub flush
 	return;
 }
 
-# Kills a process and waits until the server is up again.
-sub kill_backend
-{
-	my ($pid) = @_;
-	kill 'KILL', $pid;
-	for my $try (1 .. 600)
-	{
-		# not by psql's input: it may have ended before it is written, as it cannot connect
-		my $out = '';
-		my $up = IPC::Run::run([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid" ], '>', \$out, '2>', \my $err);
-		return if $up && $out eq "0\n";
-		usleep(100_000);
-	}
-	die 'the server has not come back';
-}
-
 # Kills the postmaster, and starts the server again when it and its children have gone.
 sub kill_server
 {
@@ -115,8 +99,8 @@ sub is_finished
 }
 
 my %victims = (
-	worker => sub { kill_backend($node->safe_psql('postgres', $worker)) },
-	caller => sub { kill_backend($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'caller'})) },
+	worker => sub { kill_backend($node, $node->safe_psql('postgres', $worker)) },
+	caller => sub { kill_backend($node, $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'caller'})) },
 	postmaster => sub { kill_server() });
 
 # In the middle of making partitions ahead: some are there, the next one's table is
@@ -344,7 +328,7 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'");
 $node->restart;
 wait_for(q{EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)});
 flush();
-kill_backend($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals job'}));
+kill_backend($node, $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals job'}));
 sql_is($node, q{SELECT count(*) FROM pg_inherits WHERE inhdetachpending}, '1', 'killed job: a detach is left');
 release();
 wait_for(q{NOT EXISTS (SELECT FROM mals.partitions WHERE state ~ 'detach' OR to_ts <= now() - interval '30 days')});
