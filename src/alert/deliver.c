@@ -221,12 +221,14 @@ notify(Delivery *delivery)
 			construct_array(alerts + 1, n - 1, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
 
 		Async_Notify("mals_alert", notification_text(alerts[0], PointerGetDatum(others)));
-		delivery->notified = GetCurrentTimestamp();
 		delivery->delivered += n;
 	}
 	for (int i = 0; i < n; i++)
 		succeed(alerts[i], channels[i]);
 	commit();
+	/* those who listen hear it now */
+	if (n > 0)
+		delivery->notified = GetCurrentTimestamp();
 }
 
 /* Frees what curl has allocated for a transfer; when its memory context is reset. */
@@ -362,6 +364,9 @@ start_transfers(Delivery *delivery, MemoryContext context)
 	args[0] = busy_targets(delivery);
 	args[1] = Int32GetDatum(MAX_TRANSFERS - delivery->ntransfers);
 	rows = mals_run_with(take_due, 2, types, args, NULL);
+	/* what was committed after settings were changed is sent by them: they are read first */
+	if (ConfigReloadPending)
+		rows = 0;
 	for (uint64 row = 0; row < rows; row++)
 	{
 		SPITupleTable *due = SPI_tuptable;

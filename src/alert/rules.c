@@ -44,6 +44,12 @@ static const char *const forget_progress =
 	" UPDATE mals._alert_state s SET since = $8, error = NULL WHERE s.rule = $1"
 	" AND EXISTS (SELECT FROM changed)";
 
+/*
+ * First of all, as an evaluation of the rule does: what comes after this sees what that has
+ * written, and neither has what the other waits for.
+ */
+static const char *const lock_rule = "SELECT FROM mals._alert_rules r WHERE r.name = $1 FOR UPDATE";
+
 static const char *const write_rule =
 	"INSERT INTO mals._alert_rules AS r (name, query, threshold, within, cooldown, channels,"
 	" on_state, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())"
@@ -59,10 +65,17 @@ static const char *const begin_silence =
 	"INSERT INTO mals._alert_seen (rule, agent_id, last_seen) SELECT $1, '', clock_timestamp()"
 	" WHERE $7 = 'silent' ON CONFLICT DO NOTHING";
 
-/* What is due by a channel that the rule no longer has is not sent. */
+/*
+ * What is due by a channel that the rule no longer has is not sent. Deliveries are locked in
+ * the order in which notifications are.
+ */
 static const char *const cancel_deliveries =
-	"WITH gone AS (DELETE FROM mals._alert_deliveries d USING mals.alerts a WHERE a.id = d.alert"
-	" AND a.rule = $1 AND d.target NOT IN (SELECT c FROM jsonb_array_elements($6) c)"
+	"WITH cancelled AS MATERIALIZED (SELECT d.alert, d.channel FROM mals._alert_deliveries d"
+	" JOIN mals.alerts a ON a.id = d.alert WHERE a.rule = $1"
+	" AND d.target NOT IN (SELECT c FROM jsonb_array_elements($6) c)"
+	" ORDER BY a.fired_at, d.alert FOR UPDATE OF d),"
+	" gone AS (DELETE FROM mals._alert_deliveries d USING cancelled c"
+	" WHERE c.alert = d.alert AND c.channel = d.channel"
 	" RETURNING d.alert, d.channel, d.due_at)"
 	" UPDATE mals.alerts a SET last_error = format('channel %s: taken from the rule', g.channel)"
 	" FROM gone g WHERE g.alert = a.id AND g.due_at IS NOT NULL";
@@ -200,6 +213,7 @@ mals_alert_set(PG_FUNCTION_ARGS)
 		args[i] = PG_GETARG_DATUM(i);
 	mals_cursor_take(&cursor, GetActiveSnapshot());
 	args[7] = CStringGetTextDatum(mals_cursor_text(&cursor));
+	run(lock_rule, 1, args, NULL);
 	run(forget_progress, 8, args, nulls);
 	run(write_rule, 7, args, nulls);
 	run(begin_state, 8, args, nulls);
@@ -223,6 +237,7 @@ mals_alert_drop(PG_FUNCTION_ARGS)
 	args[0] = name_argument(fcinfo);
 	args[5] = DirectFunctionCall1(jsonb_in, CStringGetDatum("[]"));
 	mals_begin_as_owner(&caller, "mals_alert_drop()");
+	run(lock_rule, 1, args, NULL);
 	run(cancel_deliveries, 6, args, " nnnn ");
 	found = run("DELETE FROM mals._alert_rules WHERE name = $1", 1, args, NULL) > 0;
 	if (found)
