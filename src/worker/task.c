@@ -31,6 +31,10 @@
 
 #define TASK_MAGIC 0x6d616c73 /* "mals" */
 
+/* How many workers are tried, and how long a statement may keep them away, in milliseconds. */
+#define MAX_TRIES 3
+#define AWAY_TIMEOUT 5000
+
 typedef struct Task
 {
 	uint32 magic;
@@ -40,6 +44,7 @@ typedef struct Task
 
 	/* written by the worker */
 	volatile bool reported; /* last, after a barrier */
+	bool begun;             /* it has come into the database */
 	bool done;
 	int64 result;
 	int sqlerrcode; /* 0 unless it failed */
@@ -128,6 +133,7 @@ mals_task_main(Datum handle)
 		elog(ERROR, "mals: bad magic number in the segment of a task");
 
 	mals_worker_connect(task->database, BGWORKER_BYPASS_ALLOWCONN);
+	task->begun = true;
 	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
 	goes_on = task->kind == MALS_TASK_PRUNE && !task->arguments.retention.dry_run;
 	perform(task);
@@ -179,10 +185,52 @@ wait_for_report(BackgroundWorkerHandle *handle, const Task *task)
 	PG_END_TRY();
 }
 
+/*
+ * Waits while a statement keeps processes of mals out of this database (watch.c),
+ * as long as a worker waits for a lock.
+ */
+static void
+wait_while_held(void)
+{
+	MalsDatabase *slot = mals_database();
+
+	for (int waited = 0; slot != NULL; waited += 20)
+	{
+		bool held;
+
+		LWLockAcquire(mals_shared->lock, LW_SHARED);
+		held = slot->database == MyDatabaseId && slot->holders > 0;
+		LWLockRelease(mals_shared->lock);
+		if (!held)
+			return;
+		if (waited >= AWAY_TIMEOUT)
+			ereport(ERROR, errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("another session keeps background workers of mals out of this database"),
+					errdetail("Statements on the database or the extension itself do."),
+					errhint("Try again when it has ended its transaction."));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Hands the task to a worker and waits for its report; false: none can be started. */
+static bool
+try_task(Task *task, dsm_segment *segment)
+{
+	BackgroundWorkerHandle *handle = mals_worker_start("mals task", "mals_task_main",
+													   UInt32GetDatum(dsm_segment_handle(segment)));
+
+	if (handle == NULL)
+		return false;
+	wait_for_report(handle, task);
+	return true;
+}
+
 bool
 mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *result)
 {
-	BackgroundWorkerHandle *handle;
 	dsm_segment *segment;
 	Task *task;
 
@@ -199,14 +247,18 @@ mals_task_run(MalsTaskKind kind, const MalsTaskArguments *arguments, int64 *resu
 	task->kind = kind;
 	task->arguments = *arguments;
 
-	handle = mals_worker_start("mals task", "mals_task_main",
-							   UInt32GetDatum(dsm_segment_handle(segment)));
-	if (handle == NULL)
+	/* whoever ends a worker on purpose does not want another one; but loggers need partitions */
+	for (int tries = 0; !task->reported && tries < MAX_TRIES &&
+						(!task->begun || kind == MALS_TASK_MAKE_PARTITIONS);
+		 tries++)
 	{
-		dsm_detach(segment);
-		return false;
+		wait_while_held();
+		if (!try_task(task, segment))
+		{
+			dsm_detach(segment);
+			return false;
+		}
 	}
-	wait_for_report(handle, task);
 
 	if (task->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		ereport(

@@ -88,6 +88,22 @@ worker_of('twice', 1);
 my @runs = map { IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'DROP DATABASE twice' ], '>', '/dev/null', '2>&1') } 1 .. 3;
 $_->finish foreach @runs;
 
+# A statement that keeps mals from a database keeps nobody from logging there: who needs a
+# worker, to make a partition, waits for its end.
+$session = $node->background_psql('desk', on_error_stop => 1);
+$session->query_safe('CREATE EXTENSION mals');
+worker_of('desk', 1);
+$session->query_safe('BEGIN; SET client_min_messages = error; ALTER EXTENSION mals UPDATE');
+is($node->safe_psql('postgres', "$worker 'desk'"), '', 'an update has no worker beside it');
+my $said = '';
+my $logger = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('desk'), '-c', q{SELECT mals_log('a', 'of last week', ts => now() - interval '7 days') IS NOT NULL} ], '>', \$said, '2>&1');
+$node->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ 'of last week' AND datname = 'desk' AND wait_event = 'Extension')}) or die 'logger';
+$session->query_safe('COMMIT');
+$session->quit;
+$logger->finish;
+is($said, "t\n", 'who needs a partition has waited for it');
+worker_of('desk', 1);
+
 # Prepared transactions.
 $node->safe_psql('postgres', 'CREATE DATABASE prepared');
 $node->safe_psql('prepared', q{BEGIN; CREATE EXTENSION mals; PREPARE TRANSACTION 'make'});
