@@ -206,7 +206,9 @@ run_watched(void (*function)(void *), void *argument, int patience)
 
 		MemoryContextSwitchTo(context);
 		end_watch();
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && !(code == ERRCODE_QUERY_CANCELED && barked))
+		/* one that we keep waiting may have what we wait for: it is let by */
+		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED &&
+			!(code == ERRCODE_QUERY_CANCELED && barked))
 			PG_RE_THROW();
 		AbortCurrentTransaction();
 		FlushErrorState();
