@@ -39,6 +39,9 @@
 #define MAX_WAITING 1000
 #define MAX_WAITING_BYTES (1024 * 1024)
 
+/* Partitions of a writer whose last pages stay pinned between two flushes. */
+#define MAX_PINNED 4
+
 /*
  * Columns of mals.entries, as the install script lays them out. What a later
  * version of the extension adds after them is left NULL.
@@ -344,6 +347,9 @@ flush_waiting(MalsWriter *writer)
 		}
 		mals_target_insert(&partition->target, writer->estate, partition->waiting,
 						   partition->nwaiting, 0, partition->bulk);
+		/* many sessions with many partitions would otherwise pin all of shared_buffers */
+		if (partition->bulk != NULL && list_length(writer->partitions) > MAX_PINNED)
+			ReleaseBulkInsertStatePin(partition->bulk);
 		for (int i = 0; i < partition->nwaiting; i++)
 			ExecClearTuple(partition->waiting[i]);
 		partition->nwaiting = 0;

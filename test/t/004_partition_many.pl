@@ -39,6 +39,12 @@ $node->pgbench('-n -c 16 -j 2 -t 3', 0, [qr{number of transactions actually proc
 sql_is($node, sprintf($partitions, '202003'), '20|20', 'each is made once');
 sql_is($node, q{SELECT count(*), count(*) FILTER (WHERE metadata <> '{}') FROM mals.entries WHERE agent_id = 'batch'}, '1920|0', 'all entries are at their time');
 
+# A batch over more partitions than there are shared buffers, which are 128 here
+sql_is($node, 'SHOW shared_buffers', '1MB', 'few buffers');
+sql_is($node, q{SELECT mals_make_partitions('2021-01-01', '2021-05-20') > 130}, 't', 'many partitions');
+sql_is($node, q{SELECT mals_log_batch((SELECT jsonb_agg(jsonb_build_object('agent_id', 'wide', 'message', i::text,
+	'ts', '2021-01-01T00:00:00Z'::timestamptz + i % 139 * interval '1 day')) FROM generate_series(0, 4169) AS i))}, '4170', 'a batch over more partitions than buffers');
+
 # A lock that keeps the worker out, but not the loggers
 my $locker = session();
 $locker->query_safe('BEGIN; LOCK TABLE mals.entries IN SHARE UPDATE EXCLUSIVE MODE');
