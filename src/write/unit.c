@@ -297,7 +297,14 @@ wait_for_outcome(const MalsUnit *unit, MalsRecord *place, uint64 number, MalsOut
 			begin = GetCurrentTimestamp();
 		left = time_left(begin);
 		if (left <= 0)
-			raise_timeout(unit, !mals_ring_withdraw(ring, place, number));
+		{
+			bool withdrawn = mals_ring_withdraw(ring, place, number);
+
+			/* it may have been answered just now, or while this session was kept from running */
+			if (!withdrawn && mals_ring_outcome(outcome))
+				break;
+			raise_timeout(unit, !withdrawn);
+		}
 		if (!ring->open)
 			mals_ring_want(ring);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
