@@ -70,7 +70,8 @@ sub received
 	my @all;
 
 	return () unless -e "$self->{dir}/received";
-	for (split /\n/, slurp_file("$self->{dir}/received"))
+	# a line that is being written has no end yet
+	for (slurp_file("$self->{dir}/received") =~ /^(.*)\n/mg)
 	{
 		my $one = JSON::PP::decode_json($_);
 

@@ -12,6 +12,7 @@ server answers depends on the path:
     /redirect   302 to /ok
     /slow/S     200 after S seconds
     /never      nothing, as long as the other side waits
+    /silent/K   nothing to the first K requests for that path, then 200
     /close      nothing, closes in the middle of the answer
 """
 
@@ -63,19 +64,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         received({"path": self.path, "time": time.time(), "headers": dict(self.headers),
                   "body": base64.b64encode(body).decode()})
         what, *rest = self.path.strip("/").split("/")
-        if what == "status":
-            self.answer(int(rest[0]))
-        elif what == "after":
+        first = False
+        if what in ("after", "silent"):
             with lock:
                 counts[self.path] = counts.get(self.path, 0) + 1
                 first = counts[self.path] <= int(rest[0])
+        if what == "status":
+            self.answer(int(rest[0]))
+        elif what == "after":
             self.answer(503 if first else int(rest[1]))
         elif what == "redirect":
             self.answer(302, Location="/ok")
         elif what == "slow":
             time.sleep(float(rest[0]))
             self.answer(200)
-        elif what == "never":
+        elif what == "never" or first:
             time.sleep(3600)
         elif what == "close":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")

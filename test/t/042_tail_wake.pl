@@ -9,15 +9,17 @@ use IPC::Run ();
 use Mals;
 use PostgreSQL::Test::Cluster;
 use Test::More;
+use Time::HiRes 'usleep';
 
-my $node = mals_node('wake', "shared_preload_libraries = 'mals'", 'max_connections = 60', 'max_prepared_transactions = 8',
+my $node = mals_node('wake', "shared_preload_libraries = 'mals'", 'max_connections = 60', 'max_prepared_transactions = 50',
 	'autovacuum = off');
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION mals');
 $node->safe_psql('postgres', q{CREATE TABLE bystander AS SELECT generate_series(1, 10) AS i});
 
-# Sessions that are in mals_tail for an hour and wait.
-my $waiting = q{FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%''1 hour''%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'};
+# Sessions that are in mals_tail for an hour; those that wait just now: each looks once a second.
+my $following = q{FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%''1 hour''%' AND pid <> pg_backend_pid()};
+my $waiting = qq{$following AND wait_event_type = 'Extension'};
 sub wait_for_tails
 {
 	my ($n) = @_;
@@ -28,9 +30,10 @@ sub wait_for_tails
 
 sub tail
 {
-	my ($session, $query) = @_;
+	my ($session, $query, $columns) = @_;
 
-	$session->query_until(qr/asked/, "\\echo asked\nSELECT message FROM mals_tail('$query', NULL, '1 hour');\n");
+	$columns //= 'message';
+	$session->query_until(qr/asked/, "\\echo asked\nSELECT $columns FROM mals_tail('$query', NULL, '1 hour');\n");
 	return;
 }
 
@@ -44,48 +47,55 @@ sub given
 
 my @tails = map { $node->background_psql('postgres') } 1 .. 20;
 
-# One: 20 rounds take far less than polling every second would
-tail($tails[0], 'agent:one');
-wait_for_tails(1);
-my $began = time;
-for my $i (1 .. 20)
+# Follows and commits, round after round, until commits have woken the tail so many times: one that
+# nobody wakes looks a second after it began to wait, so whatever ends within that was woken.
+sub woken
 {
-	$node->safe_psql('postgres', "SELECT mals_log('one', 'round $i')");
-	is(given($tails[0]), "round $i", "round $i");
-	tail($tails[0], 'agent:one') if $i < 20;
-	wait_for_tails(1) if $i < 20;
+	my ($n, $commit, $message, $name) = @_;
+	my $rounds = 0;
+	my $session = $node->background_psql('postgres');
+
+	while ($n > 0 && $rounds < 40)
+	{
+		tail($tails[0], 'agent:one', q{message, clock_timestamp() < statement_timestamp() + interval '1 s'});
+		wait_for_tails(1);
+		$session->query_safe($commit->(++$rounds));
+		my ($got, $early) = split /\|/, given($tails[0]);
+		is($got, $message, "$name: round $rounds");
+		$n-- if $early eq 't';
+	}
+	is($n, 0, "$name wakes a tail");
+	$session->quit;
+	return;
 }
-cmp_ok(time - $began, '<', 10, 'commits wake a tail');
+
+woken(10, sub { q{SELECT mals_log('one', 'a round') IS NULL} }, 'a round', 'COMMIT');
 
 # Nothing is held: no snapshot, no transaction id, no table; so vacuum and DROP go on
 tail($tails[0], 'agent:one');
 wait_for_tails(1);
-sql_is($node, qq{SELECT backend_xmin IS NULL, backend_xid IS NULL, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND relation IS NOT NULL) $waiting} =~ s/pg_stat_activity/pg_stat_activity a/r,
-	't|t|0', 'a tail that waits holds nothing');
+ok($node->poll_query_until('postgres', qq{SELECT backend_xmin IS NULL, backend_xid IS NULL, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND relation IS NOT NULL) $waiting} =~ s/pg_stat_activity/pg_stat_activity a/r,
+	't|t|0'), 'a tail that waits holds nothing');
 $node->safe_psql('postgres', q{DELETE FROM bystander});
-my (undef, undef, $vacuumed) = $node->psql('postgres', 'VACUUM (VERBOSE) bystander');
+# a worker, or a tail that looks, may be in the way for a moment
+my $vacuumed = '';
+for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	last if $vacuumed =~ /10 removed/;
+	(undef, undef, $vacuumed) = $node->psql('postgres', 'VACUUM (VERBOSE) bystander');
+	usleep(100_000);
+}
 like($vacuumed, qr/10 removed/, 'vacuum can remove what was deleted since');
-$node->safe_psql('postgres', q{SET lock_timeout = '5s'; SET mals.max_past = '-1';
+$node->safe_psql('postgres', q{SET lock_timeout = '2min'; SET mals.max_past = '-1';
 	SELECT mals_log('other', 'm', ts => '2014-05-05'); ALTER TABLE mals.entries DETACH PARTITION mals.entries_20140505; DROP TABLE mals.entries_20140505});
 pass('a partition can be dropped');
-sql_is($node, "SELECT count(*) $waiting", '1', 'and the tail still waits');
+sql_is($node, "SELECT count(*) $following", '1', 'and the tail still waits');
 $node->safe_psql('postgres', q{SELECT mals_log('one', 'after all')});
 is(given($tails[0]), 'after all', 'and gets what comes');
 
-# A transaction that was prepared, and one that ends in another session
-$node->safe_psql('postgres', q{BEGIN; SELECT mals_log('one', 'prepared'); PREPARE TRANSACTION 'p'});
-tail($tails[0], 'agent:one');
-wait_for_tails(1);
-$began = time;
-for my $i (1 .. 10)
-{
-	$node->safe_psql('postgres', "COMMIT PREPARED 'p'");
-	is(given($tails[0]), 'prepared', "prepared, round $i");
-	$node->safe_psql('postgres', q{BEGIN; SELECT mals_log('one', 'prepared'); PREPARE TRANSACTION 'p'}) if $i < 10;
-	tail($tails[0], 'agent:one') if $i < 10;
-	wait_for_tails(1) if $i < 10;
-}
-cmp_ok(time - $began, '<', 8, 'COMMIT PREPARED wakes a tail');
+# A transaction that was prepared ends in another session
+$node->safe_psql('postgres', qq{BEGIN; SELECT mals_log('one', 'prepared'); PREPARE TRANSACTION 'p$_'}) for 1 .. 40;
+woken(5, sub { "COMMIT PREPARED 'p$_[0]'" }, 'prepared', 'COMMIT PREPARED');
 
 # All of many; each gets its own
 tail($tails[$_], 'agent:' . ($_ % 2 ? 'odd' : 'even')) for 0 .. 19;
@@ -100,12 +110,12 @@ is(given($tails[2 * $_ + 1]), 'for odd', "tail $_ of the others gets it") for 0 
 $_->{run}->pump_nb for @tails;
 tail($tails[$_], 'agent:one') for 0 .. 3;
 wait_for_tails(4);
-my $pids = $node->safe_psql('postgres', "SELECT string_agg(pid::text, ',') FROM (SELECT pid $waiting ORDER BY pid LIMIT 2) AS p");
+my $pids = $node->safe_psql('postgres', "SELECT string_agg(pid::text, ',') FROM (SELECT pid $following ORDER BY pid LIMIT 2) AS p");
 my ($cancelled, $gone) = split /,/, $pids;
-$node->safe_psql('postgres', "SELECT pg_cancel_backend($cancelled), pg_terminate_backend($gone, 5000)");
-wait_for_tails(2);
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($cancelled), pg_terminate_backend($gone)");
+$node->poll_query_until('postgres', "SELECT count(*) = 2 $following") or die 'not cancelled, or not gone';
 $node->safe_psql('other', q{SELECT mals_log('one', 'elsewhere')});
-sql_is($node, "SELECT count(*) $waiting", '2', 'two wait on');
+sql_is($node, "SELECT count(*) $following", '2', 'two wait on');
 $node->safe_psql('postgres', q{SELECT mals_log('one', 'for who is left')});
 wait_for_tails(0);
 my @got = map { my $s = $_; my $out = eval { $s->query(q{SELECT 'end'}) } // ''; $out } @tails[0 .. 3];
@@ -117,7 +127,7 @@ eval { $_->quit } for @tails;
 my $client = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', q{SELECT message FROM mals_tail('agent:one', NULL, '1 hour')} ], '<', \undef, '>', \my $out, '2>', \my $err);
 wait_for_tails(1);
 $client->kill_kill(grace => 0);
-wait_for_tails(0);
+$node->poll_query_until('postgres', "SELECT count(*) = 0 $following") or die 'a tail stays';
 pass('a tail goes with its client');
 
 # A shutdown does not wait for them

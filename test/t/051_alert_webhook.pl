@@ -17,7 +17,7 @@ plan skip_all => 'no python3' unless Receiver::possible();
 
 my $receiver = Receiver->new('http');
 my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, q{synchronous_commit = on}, q{mals.webhook_secret = 'K3Y-of-signatures'},
-	q{mals.webhook_timeout = '3s'}, q{log_statement = none});
+	q{mals.webhook_timeout = '5min'}, q{log_statement = none}, q{log_lock_waits = off});
 
 # Makes a rule whose name is a path of the receiver's.
 sub rule
@@ -33,6 +33,16 @@ sub rule
 sub fire
 {
 	$node->safe_psql('postgres', "SELECT mals_log('bot', 'hook for $_ — ж', 'error', 'cat', jsonb_build_object('path', '$_'), 'session-1')") for @_;
+	return;
+}
+
+# Sets a setting and waits until it is read; a session has the extension's settings once it has called it.
+sub set
+{
+	my ($name, $value) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $name = '$value'; SELECT pg_reload_conf()");
+	$node->poll_query_until('postgres', "SELECT current_setting('$name') = '$value' FROM mals_version()") or die "$name is not set";
 	return;
 }
 
@@ -63,7 +73,7 @@ sql_is($node, qq{SELECT rule, state FROM mals.alerts WHERE id = '$body->{id}' AN
 	AND sample_id = '$body->{entry}{id}' AND fired_at = '$body->{fired_at}'}, 'ok|threshold', 'the same as mals.alerts');
 
 # What fails is tried again, later and later, with the same key; a redirect is not followed.
-my @bad = ('after/3/204', 'status/500', 'redirect', 'close', 'never', 'slow/1');
+my @bad = ('after/3/204', 'status/500', 'redirect', 'close', 'slow/1');
 rule($_) for @bad;
 fire(@bad);
 my @tries = $receiver->wait_for(4, 'after/3/204');
@@ -73,27 +83,31 @@ cmp_ok($tries[3]{time} - $tries[2]{time}, '>', 1.9, 'the pauses grow');
 alert_has('status/500', q{attempts > 1 AND delivered_at IS NULL AND last_error = 'channel 1 (webhook): HTTP 500'}, 'errors are kept');
 alert_has('redirect', q{attempts > 1 AND delivered_at IS NULL AND last_error ~ 'HTTP 302, redirects are not followed'}, 'also that it is a redirect');
 alert_has('close', q{attempts > 1 AND delivered_at IS NULL AND last_error IS NOT NULL}, 'also that the answer broke off');
-alert_has('never', q{attempts > 0 AND delivered_at IS NULL AND last_error ~ 'Timeout'}, 'also that there was none');
 alert_has('slow/1', q{delivered_at IS NOT NULL AND attempts = 1}, 'a slow answer is one');
+# only now: on a slow machine others might not answer in time either
+set('mals.webhook_timeout', '1s');
+rule('never');
+fire('never');
+alert_has('never', q{attempts > 0 AND delivered_at IS NULL AND last_error ~ 'Timeout'}, 'also that there was none');
 is(scalar($receiver->received('ok')), 1, 'nothing came by the redirect');
 
 # While those hang, others are evaluated and delivered; and the server stops at once.
-$node->safe_psql('postgres', "SELECT mals_alert_drop(name) FROM mals.alert_rules WHERE name NOT IN ('ok', 'never')");
-$node->safe_psql('postgres', q{ALTER SYSTEM SET mals.webhook_timeout = '10min'; SELECT pg_reload_conf()});
+$node->safe_psql('postgres', "SELECT mals_alert_drop(name) FROM mals.alert_rules WHERE name <> 'ok'");
+set('mals.webhook_timeout', '10min');
 my $hanging = $receiver->received('never');
+rule('never');
 fire('never');
 $receiver->wait_for($hanging + 1, 'never');
 fire('ok');
 $receiver->wait_for(2, 'ok');
 pass('a receiver that does not answer holds up no other');
-sql_is($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'mals job' AND xact_start IS NULL}, 't',
+# between two of those in which it looks for what is due
+ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'mals job' AND query = 'deliver' AND xact_start IS NULL}),
 	'no transaction is open while it waits');
 my $started = time;
 $node->stop('fast');
 cmp_ok(time - $started, '<', 60, 'nor the shutdown');
-$node->append_conf('postgresql.conf', q{mals.webhook_timeout = '5s'});
-$node->safe_psql('postgres', q{SELECT 1}) if $node->start;
-$node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.webhook_timeout; SELECT pg_reload_conf()});
+$node->start;
 
 # A database without an encoding: what is no UTF-8 does not keep an alert back.
 $node->safe_psql('postgres', q{CREATE DATABASE ascii ENCODING SQL_ASCII TEMPLATE template0});
@@ -142,15 +156,14 @@ for my $host (qw(10.0.0.1 192.168.1.1 172.31.255.255 169.254.169.254 0.0.0.0 100
 	alert_has("private $host", q{last_error = 'channel 1 (webhook): mals.webhook_allow does not allow the address'}, "$host is refused");
 	$node->safe_psql('postgres', qq{SELECT mals_alert_drop('private $host')});
 }
-$node->safe_psql('postgres', q{ALTER SYSTEM SET mals.webhook_allow = 'public, *.corp.example, 127.0.0.*'; SELECT pg_reload_conf()});
-$node->poll_query_until('postgres', q{SELECT current_setting('mals.webhook_allow') LIKE '%corp%' FROM mals_version()});
+set('mals.webhook_allow', 'public, *.corp.example, 127.0.0.*');
 fire('ok');
 $receiver->wait_for(3, 'ok');
 pass('a host that is listed is allowed');
 $node->safe_psql('postgres', qq{SELECT mals_alert_set('local', '', channels => '[{"webhook": "http://localhost:$receiver->{port}/ok"}]'); SELECT mals_alert_test('local')});
 alert_has('local', q{last_error = 'channel 1 (webhook): mals.webhook_allow does not allow the address'}, 'one that is not listed is not, if its address is none that is');
-$node->safe_psql('postgres', q{SELECT mals_alert_drop('local'); ALTER SYSTEM SET mals.webhook_allow = 'hooks.example.com'; SELECT pg_reload_conf()});
-$node->poll_query_until('postgres', q{SELECT current_setting('mals.webhook_allow') LIKE 'hooks%' FROM mals_version()});
+$node->safe_psql('postgres', q{SELECT mals_alert_drop('local')});
+set('mals.webhook_allow', 'hooks.example.com');
 ($code, $out, $err) = $node->psql('postgres', qq{SELECT mals_alert_set('other', '', channels => '[{"webhook": "http://other.example.com/s3cret-path"}]')});
 like($err, qr/mals.webhook_allow does not allow the host/, 'a host that is not listed cannot be set');
 fire('ok');
@@ -159,13 +172,13 @@ $node->safe_psql('postgres', q{ALTER SYSTEM RESET mals.webhook_allow; SELECT pg_
 alert_has('ok', 'delivered_at IS NOT NULL', 'until it is allowed again');
 
 # At least once: the process that delivers is killed between sending and writing that down.
-rule('slow/2');
-fire('slow/2');
-my $before = () = $receiver->wait_for(1, 'slow/2');
+rule('silent/1');
+fire('silent/1');
+$receiver->wait_for(1, 'silent/1');
 $node->stop('immediate');
 $node->start;
-my @twice = $receiver->wait_for($before + 1, 'slow/2');
-alert_has('slow/2', 'delivered_at IS NOT NULL', 'a delivery that a crash interrupted is done');
+my @twice = $receiver->wait_for(2, 'silent/1');
+alert_has('silent/1', 'delivered_at IS NOT NULL', 'a delivery that a crash interrupted is done');
 is($twice[-1]{headers}{'Idempotency-Key'}, $twice[0]{headers}{'Idempotency-Key'}, 'with the same key');
 fire(('ok') x 20);
 $node->stop('immediate');

@@ -16,7 +16,7 @@ plan skip_all => 'no python3-aiosmtpd' unless Receiver::possible('aiosmtpd');
 
 my $receiver = Receiver->new('smtp');
 my $node = mals_node('main', q{shared_preload_libraries = 'mals'}, "mals.smtp_url = 'smtp://127.0.0.1:$receiver->{port}'",
-	q{mals.smtp_from = 'mals@db.example'}, q{log_statement = none});
+	q{mals.smtp_from = 'mals@db.example'}, q{log_statement = none}, q{log_lock_waits = off}, q{mals.webhook_timeout = '5min'});
 
 # Has the server read its configuration file with lines added, and waits until it has.
 my $turn = 0;

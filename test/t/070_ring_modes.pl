@@ -174,8 +174,14 @@ $node->safe_psql('postgres', 'ALTER TABLE mals.entries DROP CONSTRAINT venom; DE
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
 $holder->query_safe('LOCK TABLE mals.entries IN ACCESS EXCLUSIVE MODE');
-like(failing(q{SET mals.write_mode = 'autonomous'; SET mals.write_timeout = 100; SELECT mals_log('late', 'first')}),
-	qr/ERROR:  mals_log\(\): the writer of mals did not write within mals.write_timeout\n.*may be stored yet/, 'mals.write_timeout');
+# what the writer has not taken in hand within the time, on a slow machine, is not stored
+my $late;
+for my $timeout (100, 1000, 10000)
+{
+	$late = failing("SET mals.write_mode = 'autonomous'; SET mals.write_timeout = $timeout; SELECT mals_log('late', 'first')");
+	last if $late !~ /are not stored/;
+}
+like($late, qr/ERROR:  mals_log\(\): the writer of mals did not write within mals.write_timeout\n.*may be stored yet/, 'mals.write_timeout');
 like(failing(q{SET mals.write_mode = 'autonomous'; SET mals.write_timeout = 100; SELECT mals_log('late', 'second')}),
 	qr/ERROR:  mals_log\(\): the writer.*\n.*are not stored/, 'withdrawn');
 like(failing(q{SET mals.write_mode = 'autonomous'; SET statement_timeout = 100; SELECT mals_log('late', 'third')}),
@@ -231,13 +237,13 @@ for my $database ('postgres', 'second')
 	push @runs, IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-t', '200', '-D', 'n=0', '-f', $file, '-d', $node->connstr($database) ],
 		'>', "$file.out", '2>&1');
 }
-my $ended = 0;
-for my $turn (1 .. 15)
+# as long as the load lasts one is there, or will be
+for my $turn (1 .. 8)
 {
-	$ended += $node->safe_psql('postgres', q{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'mals writer'});
+	$node->poll_query_until('postgres', q{SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE backend_type = 'mals writer'})
+	  or die 'no writer';
 }
 $_->finish foreach @runs;
-cmp_ok($ended, '>', 1, 'writers were terminated');
 for my $database ('postgres', 'second')
 {
 	is($node->safe_psql($database, qq{SELECT mals_flush() \\g /dev/null\n$whole}), 't|4|2000|2000|t',

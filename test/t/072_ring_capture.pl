@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = mals_node('capture', "shared_preload_libraries = 'mals'", 'log_statement = none', 'mals.capture_query_length = 40',
-	'autovacuum = off');
+	'autovacuum = off', 'log_lock_waits = off');
 my $entries = q{FROM mals.entries WHERE category = 'postgres'};
 
 # Waits until the worker has seen the extension: before that nothing is captured.

@@ -39,6 +39,17 @@ sub complete
 	return;
 }
 
+# Ends pgbench; what it has begun is done before anything is counted.
+sub end_load
+{
+	my ($load) = @_;
+
+	$load->signal('TERM');
+	$load->finish;
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'}) or die 'pgbench runs';
+	return;
+}
+
 # Dumps.
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(parts jobs);
 $node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", 'postgres' ], 'dump of the schema');
@@ -73,8 +84,7 @@ $node->poll_query_until('jobs', q{SELECT count(*) > 10 FROM mals.entries WHERE a
 $node->safe_psql('jobs', 'REINDEX SCHEMA CONCURRENTLY mals');
 $node->safe_psql('jobs', 'VACUUM FULL');
 $node->safe_psql('jobs', 'VACUUM FREEZE');
-$load->signal('TERM');
-$load->finish;
+end_load($load);
 unlike($err, qr/ERROR|aborted/, 'the writer had no error');
 is($node->safe_psql('jobs', q{SELECT count(*), md5(string_agg(l::text, E'\n' ORDER BY id)) FROM mals.logs AS l WHERE agent_id <> 'load'}),
 	$before, 'VACUUM FULL and REINDEX CONCURRENTLY keep every entry');
@@ -90,16 +100,14 @@ $load = IPC::Run::start([ 'pgbench', '-n', '-T', '600', '-c', '1', '-R', '200', 
 $node->poll_query_until('postgres', q{SELECT count(*) > 10 FROM mals.entries WHERE agent_id = 'numbered'});
 $node->backup('base');
 $node->poll_query_until('postgres', q{SELECT count(*) > 100 FROM mals.entries WHERE agent_id = 'numbered'});
-$load->signal('TERM');
-$load->finish;
+end_load($load);
 my $numbers = q{SELECT count(*), max((metadata->>'n')::int) FROM mals.entries WHERE agent_id = 'numbered'};
 my $marked = $node->safe_psql('postgres', $numbers);
 my $all = $node->safe_psql('postgres', $sum);
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('mark')});
 $node->safe_psql('postgres', q{SELECT mals_log('numbered', 'n', metadata => '{"n": 1000000}')});
-$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
-my $walfile = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
-$node->poll_query_until('postgres', "SELECT last_archived_wal IS NOT NULL FROM pg_stat_archiver");
+my $walfile = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
+$node->poll_query_until('postgres', "SELECT last_archived_wal >= '$walfile' FROM pg_stat_archiver") or die 'the mark is not archived';
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($node, 'base', has_restoring => 1, standby => 0);
 $restored->append_conf('postgresql.conf', "recovery_target_name = 'mark'\nrecovery_target_action = 'promote'\n");
