@@ -50,12 +50,13 @@ sub wait_for_answers
 	die 'no answers';
 }
 
-# One backend is killed in the middle of a large batch.
+# One backend is killed in the middle of a large batch: one after the other is
+# stored by a statement that would not end.
 $node->safe_psql('postgres', q{SELECT mals_log('kept', 'before')});
 my $victim = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c',
-	q{SET application_name = 'victim'; SELECT mals_log_batch(jsonb_agg(jsonb_build_object('agent_id', 'victim', 'message', 'Entry ' || i, 'batch', 'victim')))
-	FROM generate_series(1, 3000000) AS i} ], '>', "$dir/victim", '2>', "$dir/victim.err");
-$node->poll_query_until('postgres', q{SELECT pg_relation_size('mals.entries_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')) > 100000})
+	q{SET application_name = 'victim'; SELECT mals_log_batch(b) FROM (SELECT jsonb_agg(jsonb_build_object('agent_id', 'victim', 'message', 'Entry ' || i, 'batch', 'victim')) AS b
+	FROM generate_series(1, 100000) AS i) AS s, generate_series(1, 1000000)} ], '>', "$dir/victim", '2>', "$dir/victim.err");
+$node->poll_query_until('postgres', q{SELECT sum(pg_relation_size(inhrelid)) > 100000 FROM pg_inherits WHERE inhparent = 'mals.entries'::regclass})
 	or die 'the batch has not begun to be stored';
 my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'victim' AND state = 'active'});
 ok($pid, 'the batch is being stored');
