@@ -8,26 +8,26 @@ use Mals;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $node = PostgreSQL::Test::Cluster->new('worker');
 $node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ]);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\nmax_worker_processes = 20\n");
+# Autovacuum's transactions would count as those of an idle database.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'\nmax_worker_processes = 20\nautovacuum = off\n");
 $node->start;
 
 my $drop = 'SET mals.allow_drop = on; DROP EXTENSION mals';
 
-# The databases that have a worker, but wait first until it is these.
+# Waits until these are the databases that have a worker. One look, so that none
+# that is about to end is seen by a first look and not by a second.
 sub workers_are
 {
 	my ($on, $expected, $name) = @_;
 
-	$on->poll_query_until('postgres',
+	ok($on->poll_query_until('postgres',
 		"SELECT COALESCE(string_agg(datname, ' ' ORDER BY datname), '') = '$expected'
-		   FROM pg_stat_activity WHERE backend_type = 'mals worker'")
+		   FROM pg_stat_activity WHERE backend_type = 'mals worker'"), $name)
 	  or diag($on->safe_psql('postgres', "SELECT * FROM pg_stat_activity WHERE backend_type LIKE 'mals%'"));
-	is($on->safe_psql('postgres', "SELECT COALESCE(string_agg(datname, ' ' ORDER BY datname), '')
-		FROM pg_stat_activity WHERE backend_type = 'mals worker'"), $expected, $name);
+	return;
 }
 
 # Two with the extension, one without, another made at run time.
@@ -63,14 +63,18 @@ $node->poll_query_until('dump', q{SELECT EXISTS (SELECT FROM mals._jobs WHERE jo
 is($node->safe_psql('dump', 'SELECT count(*) FROM mals.partitions'), '1', 'nothing is made ahead while a dump is restored');
 $node->safe_psql('postgres', 'DROP DATABASE dump');
 
-# An idle database gets no query: its transactions, seen from another one.
+# An idle database gets no query: its transactions, seen from another one. All of
+# mals's processes but the worker have gone, and this sleeps; nothing is due until
+# the next ten minutes begin.
+my $worker_of_two = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals worker' AND datname = 'two'};
 my $idle = q{SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'two'};
-my $worker = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'});
-$node->poll_query_until('postgres', q{SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE datname = 'two'});
+sleep 1 while time % 600 > 570;
+ok($node->poll_query_until('postgres', q{SELECT string_agg(wait_event, ' ') = 'Extension' FROM pg_stat_activity WHERE datname = 'two'}), 'a worker sleeps when its work is done');
+my $worker = $node->safe_psql('postgres', $worker_of_two);
 my $before = $node->safe_psql('postgres', $idle);
 sleep 3;
 is($node->safe_psql('postgres', $idle), $before, 'no transaction while nothing is due');
-is($node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE datname = 'two'}), $worker, 'by the same worker');
+is($node->safe_psql('postgres', $worker_of_two), $worker, 'by the same worker');
 
 # Loggers do not wake it at every commit, only the first since it has last begun with what they leave.
 sub switches
@@ -122,9 +126,7 @@ is($node->safe_psql('postgres', q{SELECT string_agg(pid::text, ' ' ORDER BY pid)
 	'who may not do it stops no worker');
 
 # Statements that need a database to themselves.
-my $started = time;
-$node->safe_psql('postgres', 'DROP DATABASE three');
-cmp_ok(time - $started, '<', 5, 'DROP DATABASE is not held up');
+is(($node->psql('postgres', 'DROP DATABASE three'))[0], 0, 'a worker is not in the way of DROP DATABASE');
 workers_are($node, 'one two', 'a dropped database has no worker');
 $node->safe_psql('postgres', 'ALTER DATABASE two RENAME TO zwei');
 workers_are($node, 'one zwei', 'a database can be renamed');
@@ -172,9 +174,7 @@ $standby->promote;
 workers_are($standby, 'one zwei', 'promotion starts the workers');
 
 # Nothing stands in the way of the end.
-$started = time;
-$node->stop('fast');
-cmp_ok(time - $started, '<', 10, 'a fast shutdown is fast');
+ok($node->stop('fast', fail_ok => 1), 'a fast shutdown succeeds');
 $standby->stop('fast');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'nothing crashed');
 
