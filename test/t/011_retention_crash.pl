@@ -24,12 +24,14 @@ sub load_entries
 	return;
 }
 
-# Runs a statement in a session of its own.
+# Runs a statement in a session of its own, when tasks of those before have gone:
+# after its report one may go on for a while with what needs no caller.
 sub start_caller
 {
 	my ($statement) = @_;
 	my %run = (out => '');
 
+	wait_for_tasks();
 	$run{handle} = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', q{SET application_name = 'caller'}, '-c', $statement ],
 		'>', \$run{out}, '2>&1');
 	return \%run;
@@ -58,6 +60,13 @@ sub wait_for
 
 	$node->poll_query_until('postgres', "SELECT $condition")
 	  or die "never: $condition\n" . $node->safe_psql('postgres', q{SELECT pid, backend_type, wait_event, query FROM pg_stat_activity; SELECT * FROM mals._jobs; TABLE mals._partition_state});
+	return;
+}
+
+# Waits until no task is at work.
+sub wait_for_tasks
+{
+	wait_for("NOT EXISTS ($worker)");
 	return;
 }
 
@@ -94,6 +103,7 @@ sub is_finished
 	sql_is($node, q{SELECT count(*) FROM pg_class c WHERE relname ~ '^entries_2' AND relkind = 'r' AND NOT relispartition}, '0', "$name: no table is left");
 	sql_is($node, q{SELECT count(*) FROM mals.partitions WHERE state ~ 'detach' OR to_ts < now() - interval '30 days'}, '0', "$name: nor a partition");
 	sql_is($node, q{SELECT count(*) FROM mals._partition_state WHERE removing IS NOT NULL}, '0', "$name: nor a mark");
+	wait_for_tasks();
 	$node->safe_psql('postgres', q{DELETE FROM mals.entries WHERE agent_id = 'crash'});
 	return;
 }
@@ -183,7 +193,6 @@ wait_for(q{EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)});
 $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'caller'});
 $run->{handle}->finish;
 like($run->{out}, qr/canceling statement due to user request/, 'the caller is cancelled');
-wait_for(q{NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'mals task')});
 $run = start_caller('SELECT mals_prune()');
 wait_for(qq{EXISTS ($worker)});
 wait_for(q{EXISTS (SELECT FROM mals.progress)});
@@ -213,6 +222,8 @@ foreach my $victim (sort keys %victims)
 	release();
 	$node->safe_psql('postgres', 'SELECT mals_prune()');
 	sql_is($node, $sifted, '6000|0|6000', "sift, killed $victim: then none");
+	# not beside a rewrite, which would copy what is deleted meanwhile
+	wait_for_tasks();
 	$node->safe_psql('postgres', q{DELETE FROM mals.entries WHERE agent_id = 'sift'});
 }
 
@@ -224,6 +235,7 @@ foreach my $victim ('worker', 'postmaster')
 	$node->safe_psql('postgres', $sift);
 	my $reader = $node->background_psql('postgres', on_error_stop => 0);
 	$reader->query_safe('BEGIN; SELECT FROM mals.entries LIMIT 1');
+	wait_for_tasks();
 	$node->safe_psql('postgres', 'SELECT mals_prune()');
 	# the new table is there, for the worker alone
 	wait_for(q{EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'mals task'
@@ -328,7 +340,7 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'mals'");
 $node->restart;
 wait_for(q{EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)});
 flush();
-kill_backend($node, $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals job'}));
+kill_backend($node, $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'mals job' AND query = 'retention'}));
 sql_is($node, q{SELECT count(*) FROM pg_inherits WHERE inhdetachpending}, '1', 'killed job: a detach is left');
 release();
 wait_for(q{NOT EXISTS (SELECT FROM mals.partitions WHERE state ~ 'detach' OR to_ts <= now() - interval '30 days')});
