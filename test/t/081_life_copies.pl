@@ -113,6 +113,8 @@ $restored->init_from_backup($node, 'base', has_restoring => 1, standby => 0);
 $restored->append_conf('postgresql.conf', "recovery_target_name = 'mark'\nrecovery_target_action = 'promote'\n");
 $restored->start;
 $restored->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+# the launcher starts after that; until it has, mals_health tells that there is none
+$restored->poll_query_until('postgres', q{SELECT mals_health()->>'status' = 'ok'}) or die 'health is not ok';
 is($restored->safe_psql('postgres', $numbers), $marked, 'recovery to a point in time has what was committed before it');
 complete($restored, 'postgres', 'recovered from a base backup under load', $all);
 $restored->stop;
